@@ -1,0 +1,53 @@
+//! Who may do what: request facts in, a decision out.
+//!
+//! This floor is pure. It knows no proxy, no runtime, no serialization, no clock, no
+//! file and no log; `now` is an argument. What it decides is written down in
+//! `docs/spec/authorization.md`.
+
+mod access;
+mod authorize;
+mod credential;
+mod decision;
+mod id;
+mod permission;
+mod principal;
+mod record;
+mod request;
+mod requirement;
+mod route;
+mod rule;
+mod rulebook;
+mod template;
+mod value;
+
+pub use access::{AccessGrant, AccessLevel, InvalidAccess, PermissionMode, ProjectScope};
+pub use authorize::{Check, CheckOutcome, InvalidGrants, evaluate, validate_grants};
+pub use credential::{
+    CredentialRules, CredentialSource, Credentials, KeyDigest, KeyForm, Pepper, PresentedKey,
+    Sha256Digest, UserTokenSource,
+};
+pub use decision::{Decision, Denial, Determination, Needed, Permit, Reason};
+pub use id::{Family, KeyId, Revision, Timestamp};
+pub use permission::{
+    Grant, InvalidPermission, InvalidScope, PermissionSet, RequiredPermission, RequiredScope,
+    ScopeSet,
+};
+pub use principal::{Grants, Principal};
+pub use record::{KeyRecord, KeyStatus, Owner, RawAccess, RawGrants, RawRule, Tenant};
+pub use request::{
+    FramingError, HeadView, Host, InvalidRequest, Path, Query, RequestFacts, check_framing,
+};
+pub use requirement::{
+    AccessRequirement, FamilyRequirements, InvalidRequirement, OrgRequirement, ProjectRequirement,
+    Requirement, RuleRequirement, WorkspaceRequirement,
+};
+pub use route::{
+    Captures, CaseMatch, InvalidRoute, MatchOptions, RouteId, RouteMatch, RoutePattern, RouteSpec,
+    RouteTable, TrailingSlash,
+};
+pub use rule::{InvalidRule, RuleCheck, RuleSet, RuleVerdict};
+pub use rulebook::{
+    Admission, Anonymous, ForwardKey, KeyLookup, Pending, Policy, Rulebook, UserTokens,
+};
+pub use template::{InvalidTemplate, Template, TemplateScope};
+pub use value::{Attribute, Resource, Value, ValueRef};

@@ -1,0 +1,68 @@
+//! The messages by which a gateway's copy of the keys is kept current, and the trait that an embedded
+//! control plane hands them to.
+
+use std::sync::Arc;
+
+use crate::authz::{KeyDigest, KeyId, KeyRecord, Revision, Sha256Digest, Timestamp};
+
+/// Identity of a store's history; another epoch means that a whole new snapshot is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Epoch(pub u128);
+
+/// A digest in the table that it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SecretDigest {
+    /// BLAKE3, peppered where there is a pepper.
+    Blake3(KeyDigest),
+    /// Plain SHA-256, imported.
+    Sha256(Sha256Digest),
+}
+
+/// One secret of a key. A key has several while a rotation's grace runs, and tombstones of former ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Secret {
+    /// What it is looked up by.
+    pub digest: SecretDigest,
+    /// When it was, or will be, rotated away; `None`: it is the current one.
+    pub retired_at: Option<Timestamp>,
+}
+
+/// One key with all its secrets, as a snapshot or a change carries it.
+#[derive(Debug, Clone)]
+pub struct SecretEntry {
+    /// The facts.
+    pub record: Arc<KeyRecord>,
+    /// The secrets, all of them: what is absent here is gone.
+    pub secrets: Vec<Secret>,
+}
+
+/// One recorded mutation.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The number of the change. A change is applied whole or not at all.
+    pub revision: Revision,
+    /// Keys that are new or different, each whole.
+    pub put: Vec<SecretEntry>,
+    /// Keys that are gone.
+    pub removed: Vec<KeyId>,
+}
+
+/// Where a whole state is read from, key by key, so that no second copy of it is in memory.
+pub trait KeySource {
+    /// The history that it belongs to.
+    fn epoch(&self) -> Epoch;
+    /// The last change contained.
+    fn revision(&self) -> Revision;
+    /// The keys, in any order.
+    fn entries(&mut self) -> Box<dyn Iterator<Item = SecretEntry> + '_>;
+}
+
+/// The receiving end of an embedded control plane: the replica.
+///
+/// `apply` returns when the change is what the next request sees, so that it can be answered.
+pub trait ChangeSink: Send + Sync {
+    /// Takes a whole state in place of whatever was there.
+    fn load(&self, source: &mut dyn KeySource);
+    /// Applies one change. Changes come in the order of their revisions.
+    fn apply(&self, change: &Change);
+}

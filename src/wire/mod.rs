@@ -1,0 +1,7 @@
+//! What crosses a boundary, and the conversions into the types of `authz`.
+//!
+//! Serde stops here: below, types are checked and nothing is optional that is required.
+
+mod change;
+
+pub use change::{Change, ChangeSink, Epoch, KeySource, Secret, SecretDigest, SecretEntry};
