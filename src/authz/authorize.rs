@@ -1,15 +1,17 @@
 //! Grants against one check, without any route: what `keyward decide`, the model and the fuzzers drive.
 
+use super::access::{AccessGrant, InvalidAccess};
 use super::decision::{Determination, Reason};
+use super::judge::judge;
+use super::permission::{InvalidPermission, InvalidScope, PermissionSet, ScopeSet};
+use super::principal::Grants;
 use super::record::RawGrants;
 use super::requirement::FamilyRequirements;
-use super::{
-    access::InvalidAccess,
-    permission::{InvalidPermission, InvalidScope},
-    rule::InvalidRule,
-};
+use super::route::Captures;
+use super::rule::{InvalidRule, PlaceholderValues, RuleSet};
+use super::template::TemplateScope;
 
-/// A check with literal values only.
+/// A check whose templates are all literal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check(pub FamilyRequirements);
 
@@ -44,12 +46,36 @@ pub struct CheckOutcome {
 /// # Errors
 /// The first fault, with its place.
 pub fn validate_grants(grants: &RawGrants) -> Result<(), InvalidGrants> {
-    let _ = grants;
-    unimplemented!()
+    match grants {
+        RawGrants::Org {
+            permissions,
+            scopes,
+        } => {
+            PermissionSet::validate(permissions)?;
+            ScopeSet::validate(scopes)?;
+        }
+        RawGrants::Workspace { rules } => RuleSet::validate(rules)?,
+        RawGrants::Access(access) => AccessGrant::validate(access)?,
+    }
+    Ok(())
 }
 
 /// Judges grants against a check by the very code that judges requests.
 pub fn evaluate(grants: &RawGrants, check: &Check) -> CheckOutcome {
-    let _ = (grants, check);
-    unimplemented!()
+    let compiled = Grants::compile(grants, PlaceholderValues::default());
+    let captures = Captures::default();
+    let scope = TemplateScope {
+        facts: None,
+        captures: &captures,
+    };
+    match judge(&check.0, None, &compiled, scope) {
+        Ok(determined_by) => CheckOutcome {
+            reason: None,
+            determined_by,
+        },
+        Err(unmet) => CheckOutcome {
+            reason: Some(unmet.reason),
+            determined_by: unmet.determined_by,
+        },
+    }
 }

@@ -9,6 +9,7 @@ mod authorize;
 mod credential;
 mod decision;
 mod id;
+mod judge;
 mod permission;
 mod principal;
 mod record;
@@ -39,15 +40,15 @@ pub use request::{
 };
 pub use requirement::{
     AccessRequirement, FamilyRequirements, InvalidRequirement, OrgRequirement, ProjectRequirement,
-    Requirement, RuleRequirement, WorkspaceRequirement,
+    Requirement, ResourceValue, RuleRequirement, WorkspaceRequirement,
 };
 pub use route::{
     Captures, CaseMatch, InvalidRoute, MatchOptions, RouteId, RouteMatch, RoutePattern, RouteSpec,
     RouteTable, TrailingSlash,
 };
-pub use rule::{InvalidRule, RuleCheck, RuleSet, RuleVerdict};
+pub use rule::{InvalidRule, PlaceholderValues, RuleCheck, RuleSet, RuleVerdict};
 pub use rulebook::{
     Admission, Anonymous, ForwardKey, KeyLookup, Pending, Policy, Rulebook, UserTokens,
 };
-pub use template::{InvalidTemplate, Template, TemplateScope};
+pub use template::{Filled, InvalidTemplate, Template, TemplateScope};
 pub use value::{Attribute, Resource, Value, ValueRef};

@@ -1,20 +1,15 @@
-//! What a route asks of a key, family by family, and the judging of a key's grants against it.
+//! What a route asks of a key, family by family.
+//!
+//! These are the compiled statements of the configuration; `judge` holds a key's grants against them.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
-use super::access::{AccessGrant, AccessLevel, ProjectScope};
-use super::decision::{Determination, Needed, Reason};
+use super::access::AccessLevel;
 use super::id::Family;
-use super::permission::{PermissionSet, RequiredPermission, RequiredScope, ScopeSet};
-use super::principal::{Grants, Principal};
-use super::record::Tenant;
-use super::request::InvalidRequest;
-use super::rule::{RuleCheck, RuleSet, RuleVerdict};
-use super::template::{Template, TemplateScope};
-use super::value::{Attribute, Resource, Value, ValueRef};
+use super::permission::{RequiredPermission, RequiredScope};
+use super::request::RequestFacts;
+use super::template::Template;
+use super::value::Value;
 
 /// Why a requirement does not load.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -116,10 +111,84 @@ pub enum ProjectRequirement {
     At(Template),
 }
 
-/// Why a key's grants do not meet a requirement. Becomes a `Denial`.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Unmet {
-    pub(super) reason: Reason,
-    pub(super) determined_by: Determination,
-    pub(super) needed: Option<Needed>,
+impl FamilyRequirements {
+    /// The families for which something is stated.
+    pub fn families(&self) -> Vec<Family> {
+        [
+            (self.access.is_some(), Family::Access),
+            (self.org.is_some(), Family::Org),
+            (self.workspace.is_some(), Family::Workspace),
+        ]
+        .into_iter()
+        .filter_map(|(stated, family)| stated.then_some(family))
+        .collect()
+    }
+
+    /// Every template that it is made of.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let org = self.org.iter().flat_map(|org| {
+            let lists = [&org.permissions, &org.any_permission, &org.scopes];
+            org.org.iter().chain(lists.into_iter().flatten())
+        });
+        let workspace = self.workspace.iter().flat_map(|workspace| {
+            let rule = workspace.rule.iter().flat_map(RuleRequirement::templates);
+            workspace.workspace.iter().chain(rule)
+        });
+        let access = self
+            .access
+            .iter()
+            .filter_map(|access| match &access.project {
+                ProjectRequirement::At(template) => Some(template),
+                ProjectRequirement::Unstated | ProjectRequirement::Any => None,
+            });
+        org.chain(workspace).chain(access)
+    }
+}
+
+impl OrgRequirement {
+    /// Checks that every permission and scope could be met: with any value in its places it is concrete.
+    ///
+    /// # Errors
+    /// The first that is not.
+    pub fn check_concrete(&self) -> Result<(), InvalidRequirement> {
+        for template in self.permissions.iter().chain(&self.any_permission) {
+            if RequiredPermission::parse(&template.with_every_value("x")).is_none() {
+                return Err(InvalidRequirement(format!(
+                    "`{}` is no concrete permission: it needs two to eight segments of letters, digits, `_`, `.`, `-`, joined by `:`",
+                    template.as_written()
+                )));
+            }
+        }
+        for template in &self.scopes {
+            if RequiredScope::parse(&template.with_every_value("x")).is_none() {
+                return Err(InvalidRequirement(format!(
+                    "`{}` is no concrete scope: it needs the form `type:id` without `*`",
+                    template.as_written()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RuleRequirement {
+    fn templates(&self) -> impl Iterator<Item = &Template> {
+        let resource = self.resource.iter().filter_map(|(_, value)| match value {
+            ResourceValue::Template(template) => Some(template),
+            ResourceValue::Literal(_) => None,
+        });
+        resource.chain(&self.field)
+    }
+}
+
+impl Requirement {
+    /// Whether a query name or header that it uses is ambiguous in this request.
+    pub fn is_ambiguous(&self, facts: &RequestFacts<'_>) -> bool {
+        match self {
+            Self::Anonymous | Self::Authenticated => false,
+            Self::Families(families) => families
+                .templates()
+                .any(|template| template.is_ambiguous(facts)),
+        }
+    }
 }

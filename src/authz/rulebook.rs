@@ -5,12 +5,15 @@
 use std::sync::Arc;
 
 use super::credential::{CredentialRules, PresentedKey};
-use super::decision::{Decision, Denial};
+use super::decision::{Decision, Denial, Determination, Permit, Reason};
 use super::id::Timestamp;
+use super::judge::{Unmet, judge};
 use super::principal::Principal;
-use super::request::RequestFacts;
+use super::record::KeyStatus;
+use super::request::{Path, RequestFacts};
 use super::requirement::Requirement;
-use super::route::{Captures, RouteId, RouteTable};
+use super::route::{Captures, RouteId, RouteMatch, RouteTable};
+use super::template::TemplateScope;
 
 /// What becomes of a user token that comes without an API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -149,12 +152,40 @@ impl Rulebook {
     }
 
     /// The first half: route and credential.
-    pub fn admit<'a>(&self, facts: &'a RequestFacts<'a>) -> Admission<'a> {
-        let _ = facts;
-        unimplemented!()
+    pub fn admit<'a>(&self, facts: &'a RequestFacts<'_>) -> Admission<'a> {
+        match self.choose_route(facts) {
+            Ok((route, policy, captures)) => admit_to(route, policy, captures, facts, self),
+            Err(denial) => Admission::Decided(Decision::Deny(denial)),
+        }
     }
 
-    /// The second half: the key's status and grants.
+    /// The route and its policy, once the path is known to be canonical for that route.
+    fn choose_route(
+        &self,
+        facts: &RequestFacts<'_>,
+    ) -> Result<(RouteId, &Policy, Captures), Denial> {
+        let found = self.routes.find(facts);
+        let policy = match &found {
+            RouteMatch::Found(route, _) => self.policy(*route),
+            RouteMatch::MethodNotAllowed(_) | RouteMatch::NotFound => None,
+        };
+        if let Some(detail) = untaken_opt_out(&facts.path, policy) {
+            return Err(Denial {
+                detail: Some(detail),
+                ..Denial::new(Reason::MalformedRequest)
+            });
+        }
+        match (found, policy) {
+            (RouteMatch::Found(route, captures), Some(policy)) => Ok((route, policy, captures)),
+            (RouteMatch::MethodNotAllowed(allow), _) => Err(Denial {
+                allow,
+                ..Denial::new(Reason::MethodNotAllowed)
+            }),
+            (RouteMatch::NotFound | RouteMatch::Found(..), _) => Err(Denial::new(Reason::NoRoute)),
+        }
+    }
+
+    /// The second half: the key's status, then its grants.
     pub fn conclude(
         &self,
         pending: &Pending<'_>,
@@ -162,13 +193,177 @@ impl Rulebook {
         facts: &RequestFacts<'_>,
         now: Timestamp,
     ) -> Decision {
-        let _ = (pending, lookup, facts, now);
-        unimplemented!()
+        let Some(policy) = self.policy(pending.route) else {
+            return Decision::Deny(Denial::new(Reason::NoRoute));
+        };
+        let denial = Denial {
+            route: Some(pending.route),
+            credential_shown: true,
+            ..Denial::new(Reason::InternalError)
+        };
+        let principal = match live_principal(lookup, now) {
+            Ok(principal) => principal,
+            Err((reason, principal)) => {
+                return policy.deny(Denial {
+                    reason,
+                    principal,
+                    ..denial
+                });
+            }
+        };
+        let scope = TemplateScope {
+            facts: Some(facts),
+            captures: &pending.captures,
+        };
+        match policy.judge(&principal, scope) {
+            Ok(determined_by) => Decision::Allow(Permit {
+                route: pending.route,
+                principal: Some(principal),
+                determined_by,
+                unjudged: None,
+                shadowed: None,
+                forward_key: policy.forward == ForwardKey::Keep,
+            }),
+            Err(unmet) => policy.deny(Denial {
+                reason: unmet.reason,
+                principal: Some(principal),
+                determined_by: Some(unmet.determined_by),
+                needed: unmet.needed,
+                ..denial
+            }),
+        }
+    }
+}
+
+impl Policy {
+    fn judge(
+        &self,
+        principal: &Principal,
+        scope: TemplateScope<'_, '_>,
+    ) -> Result<Determination, Unmet> {
+        match &self.requirement {
+            Requirement::Anonymous | Requirement::Authenticated => Ok(Determination::Nothing),
+            Requirement::Families(families) => {
+                judge(families, Some(&principal.tenant), &principal.grants, scope)
+            }
+        }
     }
 
-    /// The decision for a request that is refused before it has facts, or after its permit (limits).
-    /// A `shadow` route turns a `rate_limited` into a pass; everything else stands.
-    pub fn refuse(&self, denial: Denial) -> Decision {
-        Decision::Deny(denial)
+    /// The refusal, or what a `shadow` route makes of it: a pass without key and identity.
+    fn deny(&self, denial: Denial) -> Decision {
+        match (self.shadow, denial.route, denial.reason.status()) {
+            (true, Some(route), 401 | 403 | 429) => {
+                Decision::Allow(pass(route, Anonymous::Shadow, Some(Box::new(denial))))
+            }
+            _ => Decision::Deny(denial),
+        }
+    }
+}
+
+/// A pass without a judged key.
+fn pass(route: RouteId, why: Anonymous, shadowed: Option<Box<Denial>>) -> Permit {
+    Permit {
+        route,
+        principal: None,
+        determined_by: Determination::Nothing,
+        unjudged: Some(why),
+        shadowed,
+        forward_key: false,
+    }
+}
+
+/// What a path holds that only some routes take, where this one does not.
+fn untaken_opt_out(path: &Path<'_>, policy: Option<&Policy>) -> Option<&'static str> {
+    if path.has_encoded_slash() && !policy.is_some_and(|policy| policy.encoded_slash) {
+        return Some("the path holds an encoded slash");
+    }
+    if path.has_matrix() && !policy.is_some_and(|policy| policy.matrix) {
+        return Some("the path holds a `;`");
+    }
+    None
+}
+
+fn admit_to<'a>(
+    route: RouteId,
+    policy: &Policy,
+    captures: Captures,
+    facts: &'a RequestFacts<'_>,
+    rulebook: &Rulebook,
+) -> Admission<'a> {
+    let denial = |reason| Denial {
+        route: Some(route),
+        ..Denial::new(reason)
+    };
+    if policy.requirement.is_ambiguous(facts) {
+        return Admission::Decided(Decision::Deny(denial(Reason::AmbiguousRequest)));
+    }
+    if policy.requirement == Requirement::Anonymous {
+        return Admission::Decided(Decision::Allow(pass(route, Anonymous::Open, None)));
+    }
+    let shown = match rulebook.credentials.extract(facts.headers, &facts.query) {
+        Ok(shown) => shown,
+        Err(reason) => {
+            let denial = Denial {
+                credential_shown: true,
+                ..denial(reason)
+            };
+            return Admission::Decided(policy.deny(denial));
+        }
+    };
+    let decision = match (shown.key, shown.user_token, policy.user_tokens) {
+        (Some(key), _, _) => {
+            return Admission::NeedsKey(Pending {
+                route,
+                captures,
+                key,
+            });
+        }
+        (None, true, UserTokens::Forward) => {
+            Decision::Allow(pass(route, Anonymous::UserToken, None))
+        }
+        (None, true, UserTokens::Reject) => policy.deny(Denial {
+            credential_shown: true,
+            ..denial(Reason::UserTokenRejected)
+        }),
+        (None, false, _) if policy.optional => {
+            Decision::Allow(pass(route, Anonymous::Optional, None))
+        }
+        (None, false, _) => policy.deny(denial(Reason::MissingCredential)),
+    };
+    Admission::Decided(decision)
+}
+
+/// The key, where it may be used at `now`; else the reason and the key, where it may be named.
+fn live_principal(
+    lookup: KeyLookup,
+    now: Timestamp,
+) -> Result<Arc<Principal>, (Reason, Option<Arc<Principal>>)> {
+    let (principal, retired_at) = match lookup {
+        KeyLookup::Found {
+            principal,
+            retired_at,
+        } => (principal, retired_at),
+        KeyLookup::Unknown => return Err((Reason::UnknownKey, None)),
+        KeyLookup::Unavailable => return Err((Reason::KeysUnavailable, None)),
+    };
+    if let Some(retired_at) = retired_at.filter(|retired_at| now >= *retired_at) {
+        let forgotten_at = retired_at.plus_seconds(Rulebook::TOMBSTONE_DAYS * 24 * 60 * 60);
+        return Err(if now >= forgotten_at {
+            (Reason::UnknownKey, None)
+        } else {
+            (Reason::RevokedKey, Some(principal))
+        });
+    }
+    let dead = match principal.status {
+        KeyStatus::Revoked => Some(Reason::RevokedKey),
+        KeyStatus::Disabled => Some(Reason::DisabledKey),
+        KeyStatus::Active => principal
+            .expires_at
+            .filter(|expires_at| now >= *expires_at)
+            .map(|_| Reason::ExpiredKey),
+    };
+    match dead {
+        Some(reason) => Err((reason, Some(principal))),
+        None => Ok(principal),
     }
 }

@@ -2,8 +2,6 @@
 //!
 //! Conversions from serde's types live in `wire`.
 
-use smallvec::SmallVec;
-
 /// A JSON value. Object members keep their order; names are unique (the parser at the border sees to it).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -65,10 +63,10 @@ pub enum Attribute<'a> {
 ///
 /// An attribute that is not listed is *unknown* unless the resource is `complete`; then it is missing
 /// in CASL's sense.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Resource<'a> {
     /// Name and value of each attribute that the route states. Names are unique.
-    pub attributes: SmallVec<[(&'a str, Attribute<'a>); 8]>,
+    pub attributes: &'a [(&'a str, Attribute<'a>)],
     /// Whether what is not listed is missing rather than unknown.
     pub complete: bool,
 }
