@@ -1,1 +1,3 @@
 //! Every integration test in one binary. One file a topic.
+// Says to clippy that helpers here are test code too.
+#![cfg(test)]

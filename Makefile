@@ -1,0 +1,35 @@
+# The two commands of this project are `make run` and `make test`; the rest is for its developers.
+# What each needs and the machine lacks is installed, or named, by scripts/need.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test soak bench load fmt
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## build Keyward and start the quickstart (ARGS="--listen 127.0.0.1:0 …" is passed on)
+	@scripts/need cargo cc cmake
+	cargo build --release --locked
+	@exec $${CARGO_TARGET_DIR:-target}/release/keyward quickstart $(ARGS)
+
+test: ## everything that CI runs
+	@scripts/need cargo cc cmake nextest
+	@scripts/check
+
+soak: ## the long versions of the tests: 1,000,000 checks against the model, more and longer kills
+	@scripts/need cargo cc cmake nextest
+	KEYWARD_CHECKS=1000000 KEYWARD_KILLS=$${KEYWARD_KILLS:-200} \
+	    cargo nextest run --release --locked --no-capture -E 'test(/authz_properties|kill/)'
+
+bench: ## criterion: hashing, look-up, route, authorise, whole decision
+	@scripts/need cargo cc cmake
+	cargo bench --profile dist --locked
+
+load: ## requests a second and CPU a request beside a bare Pingora pass-through
+	@scripts/need cargo cc cmake wrk
+	@benches/load/run
+
+fmt: ## format the source
+	cargo fmt --all
