@@ -21,7 +21,10 @@ mod rulebook;
 mod template;
 mod value;
 
-pub use access::{AccessGrant, AccessLevel, InvalidAccess, PermissionMode, ProjectScope};
+pub use access::{
+    ACCESS_DOMAINS_MAX, ACCESS_NAME_BYTES_MAX, AccessGrant, AccessLevel, InvalidAccess,
+    PermissionMode, ProjectScope,
+};
 pub use authorize::{Check, CheckOutcome, InvalidGrants, evaluate, validate_grants};
 pub use credential::{
     CredentialRules, CredentialSource, Credentials, KeyDigest, KeyForm, Pepper, PresentedKey,
@@ -30,8 +33,9 @@ pub use credential::{
 pub use decision::{Decision, Denial, Determination, Needed, Permit, Reason};
 pub use id::{Family, KeyId, Revision, Timestamp};
 pub use permission::{
-    Grant, InvalidPermission, InvalidScope, PermissionSet, RequiredPermission, RequiredScope,
-    ScopeSet,
+    GRANTS_MAX, Grant, InvalidPermission, InvalidScope, PERMISSION_BYTES_MAX,
+    PERMISSION_SEGMENTS_MAX, PERMISSION_SEGMENTS_MIN, PermissionSet, RequiredPermission,
+    RequiredScope, SCOPE_BYTES_MAX, ScopeSet,
 };
 pub use principal::{Grants, Principal};
 pub use record::{KeyRecord, KeyStatus, Owner, RawAccess, RawGrants, RawRule, Tenant};

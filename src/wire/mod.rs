@@ -3,5 +3,7 @@
 //! Serde stops here: below, types are checked and nothing is optional that is required.
 
 mod change;
+pub mod time;
+pub mod value;
 
 pub use change::{Change, ChangeSink, Epoch, KeySource, Secret, SecretDigest, SecretEntry};
