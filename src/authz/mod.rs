@@ -18,6 +18,7 @@ mod requirement;
 mod route;
 mod rule;
 mod rulebook;
+mod strip;
 mod template;
 mod value;
 
@@ -54,5 +55,6 @@ pub use rule::{InvalidRule, PlaceholderValues, RuleCheck, RuleSet, RuleVerdict};
 pub use rulebook::{
     Admission, Anonymous, ForwardKey, KeyLookup, Pending, Policy, Rulebook, UserTokens,
 };
+pub use strip::{NamePatterns, Stripped, is_override_name};
 pub use template::{Filled, InvalidTemplate, Template, TemplateScope};
 pub use value::{Attribute, Resource, Value, ValueRef};

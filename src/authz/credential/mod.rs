@@ -1,14 +1,20 @@
 //! Credentials: where a request may carry one, what forms there are, and the digest that is looked up.
 //!
-//! No raw key outlives the hashing of it, and no type that holds one can print it.
+//! No raw key outlives the hashing of it, and no type that holds one can print it. Whether a key exists is not
+//! known here.
+
+mod extract;
+mod form;
 
 use std::fmt;
 
-use http::{HeaderMap, HeaderName};
-
-use super::decision::Reason;
 use super::id::Family;
-use super::request::Query;
+
+pub use extract::{CredentialRules, CredentialSource, Credentials, UserTokenSource};
+pub use form::KeyForm;
+
+pub(super) use extract::strip_bearer;
+pub(super) use form::is_key_like;
 
 /// Secret mixed into every digest, so that a leaked table is useless without it.
 #[derive(Clone)]
@@ -17,14 +23,16 @@ pub struct Pepper([u8; 32]);
 impl Pepper {
     /// Derives the hashing key from the configured text. `None` for an empty text.
     pub fn derive(text: &str) -> Option<Self> {
-        let _ = text;
-        unimplemented!()
+        const CONTEXT: &str = "keyward v1: key that digests of API keys are made with";
+        let set = !text.is_empty();
+        set.then(|| Self(blake3::derive_key(CONTEXT, text.as_bytes())))
     }
 
     /// A value that tells whether two peppers are the same without telling either. Stored with the keys.
     pub fn check_value(pepper: Option<&Self>) -> [u8; 32] {
-        let _ = pepper;
-        unimplemented!()
+        const CONTEXT: &str = "keyward v1: value that tells one pepper from another";
+        let material = pepper.map_or([].as_slice(), |Self(key)| key.as_slice());
+        blake3::derive_key(CONTEXT, material)
     }
 }
 
@@ -79,26 +87,6 @@ impl fmt::Debug for Sha256Digest {
     }
 }
 
-/// The form of a token, which tells API keys from user tokens without any look-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyForm {
-    /// An API key of this family: `iak_{orgSlug}_{uuid}`, a bare UUID, `sk-orq-{ULID}-{secret}`.
-    Key(Family),
-    /// A JWT or an opaque `at:…` token: not an API key.
-    UserToken,
-}
-
-impl KeyForm {
-    /// Longest token that is looked at, in bytes.
-    pub const TOKEN_BYTES_MAX: usize = 256;
-
-    /// The form of `token`; `None`: no known form. (A user token may be longer than an API key.)
-    pub fn of(token: &[u8]) -> Option<Self> {
-        let _ = token;
-        unimplemented!()
-    }
-}
-
 /// A well-formed API key as shown by a request. Borrowed from it, never printed.
 #[derive(Clone, Copy)]
 pub struct PresentedKey<'a> {
@@ -113,6 +101,11 @@ impl<'a> PresentedKey<'a> {
             KeyForm::Key(family) => Some(Self { token, family }),
             KeyForm::UserToken => None,
         }
+    }
+
+    /// Whether both are the same token, wherever they were found.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.token == other.token
     }
 
     /// The family that the form belongs to.
@@ -138,74 +131,48 @@ impl fmt::Debug for PresentedKey<'_> {
     }
 }
 
-/// A place where a request may carry an API key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CredentialSource {
-    /// `Authorization: Bearer`, scheme in any case.
-    Bearer,
-    /// The whole value of this header.
-    Header(HeaderName),
-    /// A query parameter of this name.
-    Query(String),
-    /// `Sec-WebSocket-Protocol: bearer, <key>`.
-    WebSocketProtocol,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A place where a request may carry a user token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UserTokenSource {
-    /// `Authorization: Bearer`.
-    Bearer,
-    /// This cookie.
-    Cookie(String),
-    /// The whole value of this header.
-    Header(HeaderName),
-}
+    const TOKEN: &[u8] = b"iak_acme_0b5e3b1c-7a0e-4b5f-9a53-0f2c9a1d2e3f";
 
-/// Where credentials may be, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CredentialRules {
-    /// Sources of API keys.
-    pub sources: Vec<CredentialSource>,
-    /// Sources of user tokens.
-    pub user_tokens_from: Vec<UserTokenSource>,
-}
-
-impl Default for CredentialRules {
-    fn default() -> Self {
-        Self {
-            sources: vec![
-                CredentialSource::Header(HeaderName::from_static("x-prismeai-api-key")),
-                CredentialSource::Bearer,
-            ],
-            user_tokens_from: vec![UserTokenSource::Bearer],
-        }
+    #[test]
+    fn a_digest_is_that_of_an_unkeyed_import() {
+        let plain = *blake3::hash(TOKEN).as_bytes();
+        assert_eq!(KeyDigest::of(TOKEN, None).as_bytes(), &plain);
+        let pepper = Pepper::derive("salt and").unwrap();
+        let keyed = KeyDigest::of(TOKEN, Some(&pepper));
+        assert_eq!(keyed, KeyDigest::from_unkeyed(plain, Some(&pepper)));
+        assert_ne!(keyed.as_bytes(), &plain);
+        let key = PresentedKey::parse(TOKEN).unwrap();
+        assert_eq!(key.digest(Some(&pepper)), keyed);
+        assert_eq!(key.family(), Family::Org);
     }
-}
 
-/// What a request showed.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Credentials<'a> {
-    /// The one API key.
-    pub key: Option<PresentedKey<'a>>,
-    /// Whether there is a user token beside it or alone.
-    pub user_token: bool,
-}
+    #[test]
+    fn peppers_are_told_apart_without_telling_them() {
+        let (one, other) = (Pepper::derive("one"), Pepper::derive("other"));
+        let checks = [one.as_ref(), other.as_ref(), None].map(Pepper::check_value);
+        assert!(checks[0] != checks[1] && checks[1] != checks[2] && checks[0] != checks[2]);
+        assert_eq!(
+            checks[0],
+            Pepper::check_value(Pepper::derive("one").as_ref())
+        );
+        assert_ne!(checks[0], one.unwrap().0);
+        assert!(Pepper::derive("").is_none());
+    }
 
-impl CredentialRules {
-    /// Finds what the request shows, per the norm's section 2.
-    ///
-    /// A key found in a query parameter must be borrowed from the query, so one that needs
-    /// percent-decoding is `malformed_credential` (no form of key needs it).
-    ///
-    /// # Errors
-    /// `ambiguous_credential` or `malformed_credential`.
-    pub fn extract<'a>(
-        &self,
-        headers: &'a HeaderMap,
-        query: &Query<'a>,
-    ) -> Result<Credentials<'a>, Reason> {
-        let _ = (headers, query);
-        unimplemented!()
+    #[test]
+    fn nothing_prints_a_secret() {
+        let key = PresentedKey::parse(TOKEN).unwrap();
+        let printed = format!(
+            "{key:?} {:?} {:?} {:?}",
+            key.digest(None),
+            key.sha256(),
+            Pepper::derive("salt")
+        );
+        let expected = "PresentedKey(org, …) KeyDigest(…) Sha256Digest(…) Some(Pepper(…))";
+        assert_eq!(printed, expected);
     }
 }

@@ -1,0 +1,311 @@
+//! The canonical path and its decoded segments. Knows no route, and so lets `%2F` and `;` through with a note.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use super::InvalidRequest;
+
+type Segments = SmallVec<[Range<u32>; 16]>;
+
+/// A canonical path, and its segments percent-decoded for matching.
+///
+/// Borrows from the request where it is canonical already; only a path with escapes keeps a decoded copy.
+#[derive(Debug, Clone)]
+pub struct Path<'a> {
+    canonical: Cow<'a, str>,
+    /// `None`: the same as `canonical`, which holds no escape.
+    decoded: Option<String>,
+    /// INVARIANT: ranges into the decoded path, ascending, on character boundaries.
+    segments: Segments,
+    trailing_slash: bool,
+    encoded_slash: bool,
+    matrix: bool,
+}
+
+impl<'a> Path<'a> {
+    /// Longest path, in bytes. A far lower limit on whole targets is configuration; this one keeps offsets small.
+    pub const BYTES_MAX: usize = 1 << 20;
+
+    /// Canonicalises the path part of a request target. Borrows where the path is canonical already.
+    ///
+    /// `%2F` and `;` are let through here and noted: only the chosen route knows whether it takes them
+    /// (see [`Path::has_encoded_slash`], [`Path::has_matrix`]).
+    ///
+    /// # Errors
+    /// The first rule of the norm's section 1 that is broken.
+    pub fn parse(raw: &'a [u8]) -> Result<Self, InvalidRequest> {
+        let canonical = canonicalise(raw)?;
+        let (mut segments, trailing_slash) = split_segments(&canonical);
+        let (decoded, encoded_slash) = if canonical.contains('%') {
+            let decoded = decode_segments(&canonical, &mut segments)?;
+            (Some(decoded), canonical.contains("%2F"))
+        } else {
+            (None, false)
+        };
+        let text = decoded.as_deref().unwrap_or(&canonical);
+        let matrix = text.bytes().any(|byte| byte == b';');
+        check_segments(text, &segments, trailing_slash, encoded_slash || matrix)?;
+        Ok(Self {
+            canonical,
+            decoded,
+            segments,
+            trailing_slash,
+            encoded_slash,
+            matrix,
+        })
+    }
+
+    /// What is forwarded.
+    pub fn canonical(&self) -> &str {
+        &self.canonical
+    }
+
+    /// The whole path percent-decoded. Only good for ranges into it: a decoded `/` looks like any other.
+    pub(in crate::authz) fn decoded(&self) -> &str {
+        self.decoded.as_deref().unwrap_or(&self.canonical)
+    }
+
+    /// Where the segment at `index` is in the decoded path.
+    pub(in crate::authz) fn segment_range(&self, index: usize) -> Option<Range<u32>> {
+        self.segments.get(index).cloned()
+    }
+
+    /// Where the segments from `index` to the end are in the decoded path.
+    pub(in crate::authz) fn rest_range(&self, index: usize) -> Option<Range<u32>> {
+        let (first, last) = (self.segments.get(index)?, self.segments.last()?);
+        Some(first.start..last.end)
+    }
+
+    /// Number of segments, the empty one after a trailing slash not counted.
+    pub fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Whether the path is `/` alone.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// The percent-decoded segment at `index`; a decoded `/` never splits one.
+    pub fn segment(&self, index: usize) -> Option<&str> {
+        slice(self.decoded(), self.segments.get(index)?)
+    }
+
+    /// The decoded text from segment `index` to the end, without a trailing slash.
+    pub fn rest(&self, index: usize) -> Option<&str> {
+        slice(self.decoded(), &self.rest_range(index)?)
+    }
+
+    /// Whether the path ends in `/` and is not `/` itself.
+    pub fn has_trailing_slash(&self) -> bool {
+        self.trailing_slash
+    }
+
+    /// Whether it holds `%2F`, which only a route with `encoded_slash: allow` takes.
+    pub fn has_encoded_slash(&self) -> bool {
+        self.encoded_slash
+    }
+
+    /// Whether it holds `;`, plain or encoded, which only a route with `matrix: allow` takes.
+    pub fn has_matrix(&self) -> bool {
+        self.matrix
+    }
+}
+
+/// The part of `text` at `range`; `None` where that is outside.
+pub(in crate::authz) fn slice<'t>(text: &'t str, range: &Range<u32>) -> Option<&'t str> {
+    text.get(range.start as usize..range.end as usize)
+}
+
+/// Whether `byte` may stand in a path as it is. `%` may, as the beginning of an escape.
+const fn is_path_byte(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~')
+        && !matches!(
+            byte,
+            b'"' | b'#' | b'<' | b'>' | b'?' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}'
+        )
+}
+
+/// Refuses a path with a byte that the norm does not take.
+///
+/// # Errors
+/// See above.
+pub(super) fn check_bytes(raw: &[u8]) -> Result<&str, InvalidRequest> {
+    const FORBIDDEN: InvalidRequest = InvalidRequest("a byte in the path that must be encoded");
+    if raw.len() > Path::BYTES_MAX {
+        return Err(InvalidRequest("the path is too long"));
+    }
+    if raw.first() != Some(&b'/') {
+        return Err(InvalidRequest("the path does not begin with `/`"));
+    }
+    if !raw.iter().copied().all(is_path_byte) {
+        return Err(FORBIDDEN);
+    }
+    std::str::from_utf8(raw).map_err(|_| FORBIDDEN)
+}
+
+/// Decodes escaped unreserved characters and upper-cases the digits of other escapes.
+fn canonicalise(raw: &[u8]) -> Result<Cow<'_, str>, InvalidRequest> {
+    let text = check_bytes(raw)?;
+    let mut canonical = String::new();
+    let mut copied = 0;
+    for (at, _) in text.match_indices('%') {
+        let (byte, upper_case) = read_escape(text, at)?;
+        let unreserved = is_unreserved(byte);
+        if upper_case && !unreserved {
+            continue;
+        }
+        canonical.push_str(text.get(copied..at).unwrap_or_default());
+        if unreserved {
+            canonical.push(char::from(byte));
+        } else {
+            let escape = text.get(at..at + ESCAPE_BYTES).unwrap_or_default();
+            canonical.extend(escape.chars().map(|digit| digit.to_ascii_uppercase()));
+        }
+        copied = at + ESCAPE_BYTES;
+    }
+    if copied == 0 {
+        return Ok(Cow::Borrowed(text));
+    }
+    canonical.push_str(text.get(copied..).unwrap_or_default());
+    Ok(Cow::Owned(canonical))
+}
+
+/// `%` and two digits.
+const ESCAPE_BYTES: usize = 3;
+
+/// The byte that the escape at `at` stands for, and whether its digits are in upper case.
+fn read_escape(text: &str, at: usize) -> Result<(u8, bool), InvalidRequest> {
+    let Some(&[_, high, low]) = text.as_bytes().get(at..at + ESCAPE_BYTES) else {
+        return Err(InvalidRequest("a `%` in the path without two hex digits"));
+    };
+    let (Some(high_value), Some(low_value)) = (hex_value(high), hex_value(low)) else {
+        return Err(InvalidRequest("a `%` in the path without two hex digits"));
+    };
+    let upper_case = !high.is_ascii_lowercase() && !low.is_ascii_lowercase();
+    Ok((high_value << 4 | low_value, upper_case))
+}
+
+/// The value of a hexadecimal digit.
+pub(super) const fn hex_value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// RFC 3986, section 2.3: encoded or not, the same.
+const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// The ranges between the slashes of a canonical path, and whether it ends in one.
+fn split_segments(canonical: &str) -> (Segments, bool) {
+    let mut segments = Segments::new();
+    let mut start = 1;
+    let mut offset = 0;
+    for &byte in canonical.as_bytes() {
+        if byte == b'/' && offset > 0 {
+            segments.push(start..offset);
+            start = offset + 1;
+        }
+        offset += 1;
+    }
+    let trailing_slash = start == offset;
+    if !trailing_slash {
+        segments.push(start..offset);
+    }
+    (segments, trailing_slash && offset > 1)
+}
+
+/// Decodes a canonical path, segment by segment, and moves `segments` to their places in the decoded text.
+fn decode_segments(canonical: &str, segments: &mut Segments) -> Result<String, InvalidRequest> {
+    let mut decoded = Vec::with_capacity(canonical.len());
+    for range in segments.iter_mut() {
+        let segment = slice(canonical, range).unwrap_or_default();
+        decoded.push(b'/');
+        let start = offset(&decoded);
+        decode_into(segment, &mut decoded)?;
+        *range = start..offset(&decoded);
+    }
+    // An escaped character never reaches over a slash: were the whole valid and a part not, it would.
+    String::from_utf8(decoded).map_err(|_| InvalidRequest("the decoded path is not UTF-8"))
+}
+
+/// INVARIANT: [`Path::BYTES_MAX`] fits.
+fn offset(decoded: &[u8]) -> u32 {
+    u32::try_from(decoded.len()).unwrap_or(u32::MAX)
+}
+
+fn decode_into(segment: &str, decoded: &mut Vec<u8>) -> Result<(), InvalidRequest> {
+    let mut copied = 0;
+    for (at, _) in segment.match_indices('%') {
+        let (byte, _) = read_escape(segment, at)?;
+        let after = segment.as_bytes().get(at + ESCAPE_BYTES..);
+        match byte {
+            b'\\' | b'\0'..=b'\x1f' | b'\x7f' => {
+                return Err(InvalidRequest(
+                    "an encoded backslash or control byte in the path",
+                ));
+            }
+            b'%' if after.is_some_and(begins_with_two_digits) => {
+                return Err(InvalidRequest("the path is encoded twice"));
+            }
+            _ => {}
+        }
+        let plain = segment.as_bytes().get(copied..at);
+        decoded.extend_from_slice(plain.unwrap_or_default());
+        decoded.push(byte);
+        copied = at + ESCAPE_BYTES;
+    }
+    let plain = segment.as_bytes().get(copied..);
+    decoded.extend_from_slice(plain.unwrap_or_default());
+    Ok(())
+}
+
+fn begins_with_two_digits(text: &[u8]) -> bool {
+    matches!(text, [high, low, ..] if hex_value(*high).is_some() && hex_value(*low).is_some())
+}
+
+/// Refuses dot segments and empty ones. `split`: segments hold `/` or `;`, and the pieces count too.
+fn check_segments(
+    text: &str,
+    segments: &Segments,
+    trailing_slash: bool,
+    split: bool,
+) -> Result<(), InvalidRequest> {
+    for (index, range) in segments.iter().enumerate() {
+        let segment = slice(text, range).unwrap_or_default();
+        if split {
+            let last = index + 1 == segments.len() && !trailing_slash;
+            check_pieces(segment, last)?;
+        } else {
+            check_piece(segment)?;
+        }
+    }
+    Ok(())
+}
+
+/// What an upstream may make of a segment that holds `/` or `;`. One empty piece may end the whole path.
+fn check_pieces(segment: &str, last: bool) -> Result<(), InvalidRequest> {
+    let whole = match segment.strip_suffix(['/', ';']) {
+        Some(whole) if last => whole,
+        _ => segment,
+    };
+    whole.split(['/', ';']).try_for_each(check_piece)
+}
+
+fn check_piece(piece: &str) -> Result<(), InvalidRequest> {
+    match piece {
+        "" => Err(InvalidRequest("an empty segment in the path")),
+        "." | ".." => Err(InvalidRequest("a dot segment in the path")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
