@@ -1,5 +1,6 @@
 //! The small values that name things: keys, families, revisions, moments.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -40,6 +41,13 @@ impl KeyId {
 
     /// The identifier as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// So that tables by id can be asked with a text.
+impl Borrow<str> for KeyId {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

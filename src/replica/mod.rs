@@ -4,11 +4,31 @@
 //! It is told of changes and answers look-ups. It knows no request, no store and no clock, and it never waits:
 //! a look-up is a few reads of memory.
 
+mod base;
+mod current;
+mod digests;
+mod overlay;
+mod principals;
+#[cfg(test)]
+mod samples;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod usage;
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
+use self::current::{Applied, Current, Rebuild};
+use self::principals::Principals;
+use self::usage::UsageCounts;
 use crate::authz::{KeyId, KeyLookup, Pepper, PresentedKey, Principal, Revision, Timestamp};
-use crate::wire::{Change, ChangeSink, Epoch, KeySource};
+use crate::wire::{Change, ChangeSink, Epoch, KeySource, SecretDigest};
+
+pub use self::snapshot::{Found, Snapshot};
+pub use self::usage::Usage;
 
 /// How a replica is set up.
 #[derive(Debug, Clone)]
@@ -35,21 +55,6 @@ impl Default for Config {
     }
 }
 
-/// A whole state of the keys at one revision. Immutable; a request pins one and reads everything from it.
-#[derive(Debug)]
-pub struct Snapshot {}
-
-/// What was counted of one key since the last time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Usage {
-    /// The key.
-    pub id: KeyId,
-    /// When it was last used.
-    pub last_used: Timestamp,
-    /// How often it was used since the last time that usage was taken.
-    pub count: u64,
-}
-
 /// What there is to say about a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Status {
@@ -59,7 +64,7 @@ pub struct Status {
     pub revision: Revision,
     /// Keys in it.
     pub keys: u64,
-    /// Keys of it that are kept apart as changed since it was last rebuilt.
+    /// Keys of it that are kept apart as changed since its base was built.
     pub changed_keys: u64,
     /// Changes applied since the start.
     pub changes: u64,
@@ -78,57 +83,131 @@ pub struct Status {
 /// The gateway's copy of the keys.
 #[derive(Debug)]
 pub struct Replica {
-    config: Config,
+    pepper: Option<Pepper>,
+    current: Arc<Current>,
+    principals: Principals,
+    usage: UsageCounts,
+    changes: AtomicU64,
+    unknown: AtomicU64,
 }
 
 impl Replica {
     /// An empty one, which has no snapshot until it is loaded.
     pub fn new(config: Config) -> Arc<Self> {
-        Arc::new(Self { config })
+        Arc::new(Self {
+            pepper: config.pepper,
+            current: Arc::default(),
+            principals: Principals::new(config.principals),
+            usage: UsageCounts::default(),
+            changes: AtomicU64::new(0),
+            unknown: AtomicU64::new(0),
+        })
     }
 
     /// The snapshot as it is now, to be kept for one request. `None`: nothing is loaded yet.
     pub fn pin(&self) -> Option<Arc<Snapshot>> {
-        unimplemented!()
+        self.current.pin()
     }
 
-    /// Finds a key that was presented, compiled.
+    /// Finds a key that was presented, compiled. The snapshot decides what exists; a key that it does not have
+    /// is unknown, and one whose record cannot be read is unavailable.
     pub fn look_up(&self, snapshot: &Snapshot, key: &PresentedKey<'_>) -> KeyLookup {
-        let _ = (snapshot, key.digest(self.config.pepper.as_ref()));
-        unimplemented!()
+        let digest = key.digest(self.pepper.as_ref());
+        let found = snapshot.find(&SecretDigest::Blake3(digest)).or_else(|| {
+            let may_be_sha256 = snapshot.has_sha256(key.family());
+            may_be_sha256.then(|| snapshot.find(&SecretDigest::Sha256(key.sha256())))?
+        });
+        let Some(found) = found else {
+            self.unknown.fetch_add(1, Ordering::Relaxed);
+            return KeyLookup::Unknown;
+        };
+        match self.principals.of(&digest, &found, snapshot) {
+            Some(principal) => KeyLookup::Found {
+                principal,
+                retired_at: found.retired_at(),
+            },
+            None => KeyLookup::Unavailable,
+        }
     }
 
-    /// Finds a key by its public name, for people.
+    /// Finds a key by its public name and compiles it, for people who ask why.
     pub fn by_id(&self, snapshot: &Snapshot, id: &KeyId) -> Option<Arc<Principal>> {
-        let _ = (snapshot, id);
-        unimplemented!()
+        let record = snapshot.record(id)?;
+        Some(Arc::new(Principal::compile(&record)))
     }
 
     /// Counts a use of a key.
     pub fn record_use(&self, id: &KeyId, now: Timestamp) {
-        let _ = (id, now);
-        unimplemented!()
+        self.usage.record(id, now);
     }
 
     /// Takes what was counted since the last time, for the store.
     pub fn take_usage(&self) -> Vec<Usage> {
-        unimplemented!()
+        self.usage.take()
     }
 
     /// What there is to say.
     pub fn status(&self) -> Status {
-        unimplemented!()
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counted = Status {
+            changes: count(&self.changes),
+            cache_hits: count(&self.principals.hits),
+            cache_stale: count(&self.principals.stale),
+            cache_misses: count(&self.principals.misses),
+            cache_unknown: count(&self.unknown),
+            usage_dropped: count(&self.usage.dropped),
+            ..Status::default()
+        };
+        match self.pin() {
+            None => counted,
+            Some(snapshot) => Status {
+                epoch: Some(snapshot.epoch()),
+                revision: snapshot.revision(),
+                keys: snapshot.keys(),
+                changed_keys: snapshot.changed_keys() as u64,
+                ..counted
+            },
+        }
     }
 }
 
 impl ChangeSink for Replica {
     fn load(&self, source: &mut dyn KeySource) {
-        let _ = source;
-        unimplemented!()
+        self.current.load(source);
     }
 
     fn apply(&self, change: &Change) {
-        let _ = change;
-        unimplemented!()
+        match self.current.apply(change) {
+            Applied::Now(rebuild) => {
+                self.changes.fetch_add(1, Ordering::Relaxed);
+                if let Some(rebuild) = rebuild {
+                    rebuild_beside(Arc::clone(&self.current), rebuild);
+                }
+            }
+            Applied::Already | Applied::NothingLoaded => {
+                tracing::debug!(revision = change.revision.0, "a change was not needed");
+            }
+        }
+    }
+}
+
+/// Builds new bases on a thread of its own for as long as they are due.
+fn rebuild_beside(current: Arc<Current>, rebuild: Rebuild) {
+    let rebuild = Arc::new(rebuild);
+    let spawned = thread::Builder::new()
+        .name("rebuild-keys".to_owned())
+        .spawn({
+            let (current, rebuild) = (Arc::clone(&current), Arc::clone(&rebuild));
+            move || {
+                let mut due = current.install(&rebuild, rebuild.build());
+                while let Some(next) = due {
+                    due = current.install(&next, next.build());
+                }
+            }
+        });
+    if let Err(error) = spawned {
+        // The overlay serves as well, only not for ever.
+        tracing::warn!(%error, "no thread for rebuilding the keys; the next change tries again");
+        current.abandon(&rebuild);
     }
 }
