@@ -4,7 +4,7 @@
 use http::HeaderName;
 
 use super::credential::{CredentialRules, CredentialSource, KeyForm, is_key_like, strip_bearer};
-use super::request::{decode, raw_pairs};
+use super::request::{decode_form, raw_pairs};
 
 /// Header names in every spelling that an upstream might take for the same: case, `_` and `.` as `-`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -145,7 +145,7 @@ impl CredentialRules {
     /// means that no query is left.
     pub fn strip_query(&self, query: &str) -> Option<String> {
         let is_source = |raw_name: &str| {
-            let name = decode(raw_name);
+            let name = decode_form(raw_name);
             self.sources.iter().any(|source| match source {
                 CredentialSource::Query(source) => name
                     .as_deref()

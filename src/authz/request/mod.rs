@@ -3,6 +3,7 @@
 //! Knows the bytes of a request line and of a head, and which of them have one meaning only. It refuses to
 //! know what any of them is good for: no route, no key, no policy is consulted here.
 
+mod escape;
 mod framing;
 mod host;
 mod path;
@@ -18,7 +19,9 @@ pub use query::Query;
 
 use target::Target;
 
-pub(super) use query::{Occurrence, decode, occurrences, raw_pairs};
+pub(super) use escape::{decode, decode_form};
+pub(super) use path::slice;
+pub(super) use query::{Occurrence, occurrences, raw_pairs};
 
 /// Why a request is not canonical. Answered 400; the text is safe to show and to log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,9 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::InvalidRequest;
+use super::{InvalidRequest, escape};
+
+const BROKEN_ESCAPE: InvalidRequest = InvalidRequest("a `%` in the path without two hex digits");
 
 type Segments = SmallVec<[Range<u32>; 16]>;
 
@@ -152,7 +154,7 @@ fn canonicalise(raw: &[u8]) -> Result<Cow<'_, str>, InvalidRequest> {
     let mut canonical = String::new();
     let mut copied = 0;
     for (at, _) in text.match_indices('%') {
-        let (byte, upper_case) = read_escape(text, at)?;
+        let (byte, upper_case) = escape::read(text, at).ok_or(BROKEN_ESCAPE)?;
         let unreserved = is_unreserved(byte);
         if upper_case && !unreserved {
             continue;
@@ -161,41 +163,16 @@ fn canonicalise(raw: &[u8]) -> Result<Cow<'_, str>, InvalidRequest> {
         if unreserved {
             canonical.push(char::from(byte));
         } else {
-            let escape = text.get(at..at + ESCAPE_BYTES).unwrap_or_default();
+            let escape = text.get(at..at + escape::BYTES).unwrap_or_default();
             canonical.extend(escape.chars().map(|digit| digit.to_ascii_uppercase()));
         }
-        copied = at + ESCAPE_BYTES;
+        copied = at + escape::BYTES;
     }
     if copied == 0 {
         return Ok(Cow::Borrowed(text));
     }
     canonical.push_str(text.get(copied..).unwrap_or_default());
     Ok(Cow::Owned(canonical))
-}
-
-/// `%` and two digits.
-const ESCAPE_BYTES: usize = 3;
-
-/// The byte that the escape at `at` stands for, and whether its digits are in upper case.
-fn read_escape(text: &str, at: usize) -> Result<(u8, bool), InvalidRequest> {
-    let Some(&[_, high, low]) = text.as_bytes().get(at..at + ESCAPE_BYTES) else {
-        return Err(InvalidRequest("a `%` in the path without two hex digits"));
-    };
-    let (Some(high_value), Some(low_value)) = (hex_value(high), hex_value(low)) else {
-        return Err(InvalidRequest("a `%` in the path without two hex digits"));
-    };
-    let upper_case = !high.is_ascii_lowercase() && !low.is_ascii_lowercase();
-    Ok((high_value << 4 | low_value, upper_case))
-}
-
-/// The value of a hexadecimal digit.
-pub(super) const fn hex_value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
 }
 
 /// RFC 3986, section 2.3: encoded or not, the same.
@@ -244,8 +221,8 @@ fn offset(decoded: &[u8]) -> u32 {
 fn decode_into(segment: &str, decoded: &mut Vec<u8>) -> Result<(), InvalidRequest> {
     let mut copied = 0;
     for (at, _) in segment.match_indices('%') {
-        let (byte, _) = read_escape(segment, at)?;
-        let after = segment.as_bytes().get(at + ESCAPE_BYTES..);
+        let (byte, _) = escape::read(segment, at).ok_or(BROKEN_ESCAPE)?;
+        let after = segment.as_bytes().get(at + escape::BYTES..);
         match byte {
             b'\\' | b'\0'..=b'\x1f' | b'\x7f' => {
                 return Err(InvalidRequest(
@@ -260,7 +237,7 @@ fn decode_into(segment: &str, decoded: &mut Vec<u8>) -> Result<(), InvalidReques
         let plain = segment.as_bytes().get(copied..at);
         decoded.extend_from_slice(plain.unwrap_or_default());
         decoded.push(byte);
-        copied = at + ESCAPE_BYTES;
+        copied = at + escape::BYTES;
     }
     let plain = segment.as_bytes().get(copied..);
     decoded.extend_from_slice(plain.unwrap_or_default());
@@ -268,7 +245,7 @@ fn decode_into(segment: &str, decoded: &mut Vec<u8>) -> Result<(), InvalidReques
 }
 
 fn begins_with_two_digits(text: &[u8]) -> bool {
-    matches!(text, [high, low, ..] if hex_value(*high).is_some() && hex_value(*low).is_some())
+    matches!(text, [high, low, ..] if escape::hex_value(*high).is_some() && escape::hex_value(*low).is_some())
 }
 
 /// Refuses dot segments and empty ones. `split`: segments hold `/` or `;`, and the pieces count too.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::InvalidRequest;
-use super::path::hex_value;
+use super::escape::decode_form;
 
 const AMBIGUOUS_NAME: InvalidRequest =
     InvalidRequest("a query name that the route uses is ambiguous");
@@ -51,7 +51,7 @@ impl<'a> Query<'a> {
         match (found.next(), found.next()) {
             (None, _) => Ok(None),
             (Some(Occurrence::Plain(value)), None) => {
-                decode(value).map(Some).ok_or(AMBIGUOUS_VALUE)
+                decode_form(value).map(Some).ok_or(AMBIGUOUS_VALUE)
             }
             (Some(Occurrence::Plain(_) | Occurrence::Array), _) => Err(AMBIGUOUS_NAME),
         }
@@ -73,7 +73,7 @@ pub(in crate::authz) fn occurrences<'a>(
     name: &str,
 ) -> impl Iterator<Item = Occurrence<'a>> {
     raw_pairs(query.unwrap_or_default()).filter_map(move |(_, raw_name, value)| {
-        let decoded = decode(raw_name)?;
+        let decoded = decode_form(raw_name)?;
         match decoded.strip_prefix(name)?.chars().next() {
             None => Some(Occurrence::Plain(value)),
             Some('[') => Some(Occurrence::Array),
@@ -88,23 +88,6 @@ pub(in crate::authz) fn raw_pairs(query: &str) -> impl Iterator<Item = (&str, &s
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (pair, name, value)
     })
-}
-
-/// Decodes a name or value once; `+` is a space. `None`: an incomplete escape, or not UTF-8.
-pub(in crate::authz) fn decode(raw: &str) -> Option<Cow<'_, str>> {
-    if !raw.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
-        return Some(Cow::Borrowed(raw));
-    }
-    let mut decoded = Vec::with_capacity(raw.len());
-    let mut bytes = raw.bytes();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'+' => b' ',
-            b'%' => hex_value(bytes.next()?)? << 4 | hex_value(bytes.next()?)?,
-            other => other,
-        });
-    }
-    String::from_utf8(decoded).ok().map(Cow::Owned)
 }
 
 #[cfg(test)]
