@@ -56,7 +56,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),
     ("reqwest", &["cli"]),
-    ("hyper", &["cli"]),
+    ("hyper", &["cli", "control"]),
     ("mimalloc", &["main"]),
 ];
 

@@ -97,10 +97,6 @@ impl Principal {
 
     /// The family.
     pub fn family(&self) -> Family {
-        match self.tenant {
-            Tenant::Org(_) => Family::Org,
-            Tenant::Workspace(_) => Family::Workspace,
-            Tenant::Access => Family::Access,
-        }
+        self.tenant.family()
     }
 }

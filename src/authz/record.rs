@@ -27,11 +27,7 @@ pub struct KeyRecord {
 impl KeyRecord {
     /// The family, which the tenant decides.
     pub fn family(&self) -> Family {
-        match self.tenant {
-            Tenant::Org(_) => Family::Org,
-            Tenant::Workspace(_) => Family::Workspace,
-            Tenant::Access => Family::Access,
-        }
+        self.tenant.family()
     }
 }
 
@@ -44,6 +40,17 @@ pub enum Tenant {
     Workspace(String),
     /// An orq.ai workspace: the installation has one.
     Access,
+}
+
+impl Tenant {
+    /// The family of its keys.
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Org(_) => Family::Org,
+            Self::Workspace(_) => Family::Workspace,
+            Self::Access => Family::Access,
+        }
+    }
 }
 
 /// The person or thing that a key was made for. Informational.

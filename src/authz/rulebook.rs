@@ -95,6 +95,43 @@ pub enum KeyLookup {
     Unavailable,
 }
 
+impl KeyLookup {
+    /// The key, where it may be used at `now`.
+    ///
+    /// # Errors
+    /// The reason why not, and the key where it may be named.
+    pub fn live(self, now: Timestamp) -> Result<Arc<Principal>, (Reason, Option<Arc<Principal>>)> {
+        let (principal, retired_at) = match self {
+            Self::Found {
+                principal,
+                retired_at,
+            } => (principal, retired_at),
+            Self::Unknown => return Err((Reason::UnknownKey, None)),
+            Self::Unavailable => return Err((Reason::KeysUnavailable, None)),
+        };
+        if let Some(retired_at) = retired_at.filter(|retired_at| now >= *retired_at) {
+            let forgotten_at = retired_at.plus_seconds(Rulebook::TOMBSTONE_DAYS * 24 * 60 * 60);
+            return Err(if now >= forgotten_at {
+                (Reason::UnknownKey, None)
+            } else {
+                (Reason::RevokedKey, Some(principal))
+            });
+        }
+        let dead = match principal.status {
+            KeyStatus::Revoked => Some(Reason::RevokedKey),
+            KeyStatus::Disabled => Some(Reason::DisabledKey),
+            KeyStatus::Active => principal
+                .expires_at
+                .filter(|expires_at| now >= *expires_at)
+                .map(|_| Reason::ExpiredKey),
+        };
+        match dead {
+            Some(reason) => Err((reason, Some(principal))),
+            None => Ok(principal),
+        }
+    }
+}
+
 /// A decision before the look-up, or what is still needed for one.
 #[derive(Debug)]
 pub enum Admission<'a> {
@@ -201,7 +238,7 @@ impl Rulebook {
             credential_shown: true,
             ..Denial::new(Reason::InternalError)
         };
-        let principal = match live_principal(lookup, now) {
+        let principal = match lookup.live(now) {
             Ok(principal) => principal,
             Err((reason, principal)) => {
                 return policy.deny(Denial {
@@ -331,39 +368,4 @@ fn admit_to<'a>(
         (None, false, _) => policy.deny(denial(Reason::MissingCredential)),
     };
     Admission::Decided(decision)
-}
-
-/// The key, where it may be used at `now`; else the reason and the key, where it may be named.
-fn live_principal(
-    lookup: KeyLookup,
-    now: Timestamp,
-) -> Result<Arc<Principal>, (Reason, Option<Arc<Principal>>)> {
-    let (principal, retired_at) = match lookup {
-        KeyLookup::Found {
-            principal,
-            retired_at,
-        } => (principal, retired_at),
-        KeyLookup::Unknown => return Err((Reason::UnknownKey, None)),
-        KeyLookup::Unavailable => return Err((Reason::KeysUnavailable, None)),
-    };
-    if let Some(retired_at) = retired_at.filter(|retired_at| now >= *retired_at) {
-        let forgotten_at = retired_at.plus_seconds(Rulebook::TOMBSTONE_DAYS * 24 * 60 * 60);
-        return Err(if now >= forgotten_at {
-            (Reason::UnknownKey, None)
-        } else {
-            (Reason::RevokedKey, Some(principal))
-        });
-    }
-    let dead = match principal.status {
-        KeyStatus::Revoked => Some(Reason::RevokedKey),
-        KeyStatus::Disabled => Some(Reason::DisabledKey),
-        KeyStatus::Active => principal
-            .expires_at
-            .filter(|expires_at| now >= *expires_at)
-            .map(|_| Reason::ExpiredKey),
-    };
-    match dead {
-        Some(reason) => Err((reason, Some(principal))),
-        None => Ok(principal),
-    }
 }

@@ -1,1 +1,32 @@
-//! (to be written)
+//! The control plane: keys made, changed and ended, over HTTP, kept in one SQLite file.
+//!
+//! Commands are parsed into types, judged, and carried out by one writer: a transaction that makes the change, its
+//! revision and its audit entry; then the gateway applies it; then it is answered. It knows no Pingora and no
+//! configuration file, and asks for the time only through the clock that it was given.
+
+mod api;
+mod audit;
+mod caller;
+mod command;
+mod config;
+mod delegation;
+mod error;
+mod plane;
+mod service;
+mod store;
+mod token;
+
+pub use api::ServeError;
+pub use caller::{Caller, MANAGE_KEYS};
+pub use command::{
+    CreateOrgKey, GRACE_SECONDS_MAX, GRANTS_MAX, InvalidInput, KeyName, KeySlug, ListOrgKeys,
+    NewKey, OWNER_ID_CHARACTERS_MAX, OWNER_KIND_CHARACTERS_MAX, OrgGrants, OrgSlug, PatchOrgKey,
+    RotateOrgKey, Sort, SortField, parse_owner,
+};
+pub use config::{AdminToken, Config, InvalidAdminToken};
+pub use delegation::{Authority, Excess};
+pub use error::CommandError;
+pub use plane::{Control, ReadOnly};
+pub use service::{Applied, Keys, Minted, Page};
+pub use store::{OpenError, StoreError, StoredKey, Usage};
+pub use token::{NoRandomness, RawKey};

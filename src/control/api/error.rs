@@ -1,0 +1,214 @@
+//! Refusals as answers: one table from what went wrong to status, name and details.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::authz::Reason;
+use crate::control::command::InvalidInput;
+use crate::control::error::CommandError;
+use crate::control::store::StoreError;
+
+/// A refusal on its way to an answer.
+#[derive(Debug, PartialEq)]
+pub(in crate::control) struct ApiError {
+    status: StatusCode,
+    name: &'static str,
+    message: String,
+    details: Value,
+    challenge: Option<&'static str>,
+}
+
+/// The challenge where no key was shown.
+const CHALLENGE: &str = r#"Bearer realm="keyward""#;
+/// The challenge where one was.
+const CHALLENGE_INVALID: &str = r#"Bearer realm="keyward", error="invalid_token""#;
+
+impl ApiError {
+    fn new(status: StatusCode, name: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            name,
+            message: message.into(),
+            details: json!({}),
+            challenge: None,
+        }
+    }
+
+    fn with_details(self, details: Value) -> Self {
+        Self { details, ..self }
+    }
+
+    /// 400 for what is wrong with no field in particular.
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BadParameters", message)
+    }
+
+    /// 400 or 401 for a credential that was not accepted, or not shown.
+    pub(super) fn credential(reason: Reason) -> Self {
+        let details = json!({"reason": reason.as_str()});
+        if reason.status() == 400 {
+            return Self::bad_request("the request shows more than one credential")
+                .with_details(details);
+        }
+        let challenge = match reason {
+            Reason::MissingCredential => CHALLENGE,
+            _ => CHALLENGE_INVALID,
+        };
+        Self {
+            challenge: Some(challenge),
+            ..Self::new(
+                StatusCode::UNAUTHORIZED,
+                "AuthenticationError",
+                "Unauthenticated",
+            )
+            .with_details(details)
+        }
+    }
+
+    /// 401 for a key that is not to be used here, whatever the reason.
+    pub(super) fn invalid_key() -> Self {
+        Self {
+            challenge: Some(CHALLENGE_INVALID),
+            ..Self::new(
+                StatusCode::UNAUTHORIZED,
+                "AuthenticationError",
+                "Unauthenticated",
+            )
+        }
+    }
+
+    /// 404 for a path that leads nowhere.
+    pub(super) fn no_route() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "ObjectNotFound", "no such resource")
+    }
+
+    /// 405.
+    pub(super) fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "MethodNotAllowed",
+            "the resource does not take this method",
+        )
+    }
+
+    /// 408 for a request that took too long.
+    pub(super) fn timeout() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "TimeoutError",
+            "the request took too long",
+        )
+    }
+
+    /// 413 for a body beyond the limit.
+    pub(super) fn body_too_large(bytes_max: usize) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "PayloadTooLarge",
+            format!("the body is larger than {bytes_max} bytes"),
+        )
+    }
+
+    /// 429 for a client that asks too often.
+    pub(super) fn too_many_requests() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "TooManyRequests",
+            "too many requests: try again in a moment",
+        )
+    }
+
+    /// 500. The cause goes to the log and not to the client.
+    pub(super) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(
+            error = chain(error),
+            "a request to the control plane failed"
+        );
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Internal",
+            "the control plane failed; its log says why",
+        )
+    }
+}
+
+/// An error and its causes, on one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+impl From<InvalidInput> for ApiError {
+    fn from(fault: InvalidInput) -> Self {
+        let details = json!({"field": fault.field});
+        Self::bad_request(fault.to_string()).with_details(details)
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        if matches!(error, StoreError::Database(sqlx::Error::PoolTimedOut)) {
+            return Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailable",
+                "the control plane is overloaded: try again in a moment",
+            );
+        }
+        Self::internal(&error)
+    }
+}
+
+impl From<CommandError> for ApiError {
+    fn from(error: CommandError) -> Self {
+        let message = error.to_string();
+        let forbidden = |details| {
+            Self::new(StatusCode::FORBIDDEN, "ForbiddenError", message.clone())
+                .with_details(details)
+        };
+        let conflict = || Self::new(StatusCode::CONFLICT, "Conflict", message.clone());
+        match error {
+            CommandError::Invalid(fault) => fault.into(),
+            CommandError::Unauthenticated(reason) => Self::credential(reason),
+            CommandError::Forbidden { reason, .. } => forbidden(json!({"reason": reason.as_str()})),
+            CommandError::MissingPermission(permission) => forbidden(json!({
+                "reason": Reason::MissingPermission.as_str(),
+                "needed": {"permission": permission},
+            })),
+            CommandError::Escalation(_) => forbidden(json!({"reason": "escalation"})),
+            CommandError::NotFound => Self::new(StatusCode::NOT_FOUND, "ObjectNotFound", message),
+            CommandError::SlugTaken(_) => conflict().with_details(json!({"field": "slug"})),
+            CommandError::SecretTaken | CommandError::Revoked => conflict(),
+            CommandError::Randomness(error) => Self::internal(&error),
+            CommandError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({"error": self.name, "message": self.message, "details": self.details});
+        let mut response = Response::new(Body::from(body.to_string()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static(challenge),
+            );
+        }
+        response
+    }
+}

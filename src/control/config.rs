@@ -1,0 +1,118 @@
+//! What a control plane is told: where it listens, where it stores, who administers it.
+//!
+//! It knows no file and no environment; `config` fills it in.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use subtle::{Choice, ConstantTimeEq as _};
+
+use crate::authz::Pepper;
+
+/// Settings of one control plane.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the API is served. Not a loopback address only with `insecure`.
+    pub listen: SocketAddr,
+    /// `sqlite://PATH`.
+    pub database: String,
+    /// Bearer tokens that may do everything; one, or two while they are being changed.
+    pub admin_tokens: Vec<AdminToken>,
+    /// What every digest is keyed with.
+    pub pepper: Option<Pepper>,
+    /// Whether to listen beyond loopback without TLS.
+    pub insecure: bool,
+}
+
+/// A bearer token that may do everything. Kept as its hash; never printed.
+#[derive(Clone)]
+pub struct AdminToken([u8; 32]);
+
+/// Why a text is no admin token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidAdminToken {
+    /// Shorter than [`AdminToken::CHARACTERS_MIN`] or longer than [`AdminToken::CHARACTERS_MAX`].
+    #[error("an admin token has {min} to {max} characters", min = AdminToken::CHARACTERS_MIN, max = AdminToken::CHARACTERS_MAX)]
+    Length,
+    /// Spaces and what is not ASCII do not travel in a header.
+    #[error("an admin token consists of visible ASCII characters")]
+    Character,
+}
+
+impl AdminToken {
+    /// Fewest characters of a token: what is shorter can be guessed.
+    pub const CHARACTERS_MIN: usize = 32;
+    /// Most characters of a token.
+    pub const CHARACTERS_MAX: usize = 512;
+    /// Most tokens valid at a time: the present one and its successor.
+    pub const VALID_MAX: usize = 2;
+
+    /// Takes a token as configured.
+    ///
+    /// # Errors
+    /// It is too short or too long, or cannot be sent in a header.
+    pub fn new(token: &str) -> Result<Self, InvalidAdminToken> {
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(InvalidAdminToken::Character);
+        }
+        if !(Self::CHARACTERS_MIN..=Self::CHARACTERS_MAX).contains(&token.len()) {
+            return Err(InvalidAdminToken::Length);
+        }
+        Ok(Self(*blake3::hash(token.as_bytes()).as_bytes()))
+    }
+
+    /// Whether `shown` is one of `tokens`, in a time that tells neither which nor how nearly.
+    pub(super) fn is_among(tokens: &[Self], shown: &[u8]) -> bool {
+        let shown = blake3::hash(shown);
+        let found = tokens.iter().fold(Choice::from(0), |found, Self(token)| {
+            found | token.ct_eq(shown.as_bytes())
+        });
+        found.into()
+    }
+}
+
+impl fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminToken(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn a_token_has_a_least_length_and_travels_in_a_header() {
+        assert!(AdminToken::new(TOKEN).is_ok());
+        assert_eq!(
+            AdminToken::new(&TOKEN[1..]).err(),
+            Some(InvalidAdminToken::Length)
+        );
+        assert_eq!(
+            AdminToken::new(&format!("{TOKEN} ")).err(),
+            Some(InvalidAdminToken::Character)
+        );
+    }
+
+    #[test]
+    fn either_of_two_tokens_is_taken_and_no_other() {
+        let other = TOKEN.replace('0', "x");
+        let tokens = [
+            AdminToken::new(TOKEN).unwrap(),
+            AdminToken::new(&other).unwrap(),
+        ];
+        assert!(AdminToken::is_among(&tokens, TOKEN.as_bytes()));
+        assert!(AdminToken::is_among(&tokens, other.as_bytes()));
+        assert!(!AdminToken::is_among(&tokens, b""));
+        assert!(!AdminToken::is_among(&tokens, &TOKEN.as_bytes()[1..]));
+        assert!(!AdminToken::is_among(&[], TOKEN.as_bytes()));
+    }
+
+    #[test]
+    fn a_token_is_never_printed() {
+        let token = AdminToken::new(TOKEN).unwrap();
+        assert_eq!(format!("{token:?}"), "AdminToken(…)");
+    }
+}

@@ -1,0 +1,63 @@
+//! Why a command was not carried out.
+
+use super::command::InvalidInput;
+use super::delegation::Excess;
+use super::store::StoreError;
+use super::token::NoRandomness;
+use crate::authz::Reason;
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// A value is not acceptable.
+    #[error(transparent)]
+    Invalid(#[from] InvalidInput),
+    /// The caller's key is not one, or no more.
+    #[error("the key that was shown is refused: {}", .0.as_str())]
+    Unauthenticated(Reason),
+    /// The caller's key may not do this.
+    #[error("{message}")]
+    Forbidden {
+        /// By which name.
+        reason: Reason,
+        /// Why, for people.
+        message: &'static str,
+    },
+    /// The caller's key lacks this permission.
+    #[error("the key that was shown lacks the permission `{0}`")]
+    MissingPermission(&'static str),
+    /// The key would go beyond the caller's.
+    #[error("that goes beyond what your key may do to this key: {0}")]
+    Escalation(#[from] Excess),
+    /// There is no such key.
+    #[error("no such API key")]
+    NotFound,
+    /// Another key of the organisation has this slug.
+    #[error("the slug `{0}` is taken")]
+    SlugTaken(String),
+    /// The secret of the new key belongs to another key.
+    #[error("another key has this secret")]
+    SecretTaken,
+    /// The key was switched off for ever.
+    #[error("the key was revoked, which is final")]
+    Revoked,
+    /// No random bytes for a secret.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl CommandError {
+    /// A refusal of a caller that was recognised.
+    pub(super) fn forbidden(reason: Reason, message: &'static str) -> Self {
+        Self::Forbidden { reason, message }
+    }
+}
+
+impl From<sqlx::Error> for CommandError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}

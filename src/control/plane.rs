@@ -1,0 +1,101 @@
+//! A control plane as one thing: opened, fed from, served.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::api::{self, Api, ServeError};
+use super::config::{AdminToken, Config};
+use super::service::Keys;
+use super::store::{OpenError, ReadOnlyStore, Store, StoreError, load};
+use crate::authz::{Revision, Timestamp};
+use crate::wire::ChangeSink;
+
+/// An open control plane. It holds its database for itself until it is dropped.
+#[derive(Debug)]
+pub struct Control {
+    keys: Keys,
+    admin_tokens: Arc<[AdminToken]>,
+}
+
+impl Control {
+    /// Opens the database, made where there is none, and checks that it may be served from.
+    ///
+    /// `purpose` is what another process is told that wants the same database, e.g. `keyward run`.
+    ///
+    /// # Errors
+    /// What is in the way, in one line that says what to do.
+    pub async fn open(
+        config: &Config,
+        purpose: &str,
+        clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    ) -> Result<Self, OpenError> {
+        if !config.listen.ip().is_loopback() && !config.insecure {
+            return Err(OpenError::NotLoopback(config.listen));
+        }
+        if !(1..=AdminToken::VALID_MAX).contains(&config.admin_tokens.len()) {
+            return Err(OpenError::AdminTokens(config.admin_tokens.len()));
+        }
+        let pepper = config.pepper.clone();
+        let store = Store::open(&config.database, pepper.as_ref(), purpose, clock()).await?;
+        let keys = Keys::new(store, pepper, clock)
+            .await
+            .map_err(OpenError::Unreadable)?;
+        Ok(Self {
+            keys,
+            admin_tokens: config.admin_tokens.clone().into(),
+        })
+    }
+
+    /// The keys, to be read and changed.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Gives `sink` every key, and from then on every change before it is answered.
+    ///
+    /// # Errors
+    /// The store failed, and the sink may hold a part of the keys: it must not serve. Or there is a sink already.
+    pub async fn attach(&self, sink: Arc<dyn ChangeSink>) -> Result<(), StoreError> {
+        self.keys.attach(sink).await
+    }
+
+    /// Serves the API on a listener that is bound already, until `shutdown`; then finishes what is in flight, for
+    /// `grace` at most.
+    ///
+    /// # Errors
+    /// The listener cannot be used.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+        grace: Duration,
+    ) -> Result<(), ServeError> {
+        let api = Api::new(self.keys.clone(), Arc::clone(&self.admin_tokens));
+        api::serve(api, listener, shutdown, grace).await
+    }
+}
+
+/// A control plane's database that is only looked at, also while a process serves from it.
+#[derive(Debug)]
+pub struct ReadOnly(ReadOnlyStore);
+
+impl ReadOnly {
+    /// Opens the database of `config`.
+    ///
+    /// # Errors
+    /// What is in the way, in one line that says what to do.
+    pub async fn open(config: &Config) -> Result<Self, OpenError> {
+        ReadOnlyStore::open(&config.database, config.pepper.as_ref())
+            .await
+            .map(Self)
+    }
+
+    /// Gives `sink` every key, once.
+    ///
+    /// # Errors
+    /// The store failed, and the sink may hold a part of the keys.
+    pub async fn load_into(&self, sink: Arc<dyn ChangeSink>) -> Result<Revision, StoreError> {
+        load::load(&mut *self.0.connection().lock().await, self.0.epoch(), sink).await
+    }
+}

@@ -1,0 +1,261 @@
+//! Commands carried out: judged, checked against the state that they meet, and made one change each.
+//!
+//! It knows no HTTP. Every change is on disk and applied by the gateway before its command returns, in the
+//! order of revisions, whether or not anybody still waits for the answer.
+
+mod direct;
+mod org;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::caller::Caller;
+use super::command::{ListOrgKeys, OrgSlug};
+use super::error::CommandError;
+use super::store::{Shown, Store, StoreError, StoredKey, Usage, WriteTransaction, load, read};
+use super::token::RawKey;
+use crate::authz::{
+    KeyDigest, KeyLookup, Pepper, PresentedKey, Principal, Revision, Tenant, Timestamp,
+};
+use crate::wire::{ChangeSink, Epoch};
+
+/// What a command came to, and the revision at which it is so.
+#[derive(Debug)]
+pub struct Applied<T> {
+    /// The outcome.
+    pub value: T,
+    /// The revision of the change, or the present one where nothing had to change.
+    pub revision: Revision,
+}
+
+/// A key and its secret, which nobody will see again.
+#[derive(Debug)]
+pub struct Minted {
+    /// The key.
+    pub key: StoredKey,
+    /// Its secret.
+    pub raw: RawKey,
+}
+
+/// One page of a list.
+#[derive(Debug)]
+pub struct Page {
+    /// The keys on it.
+    pub keys: Vec<StoredKey>,
+    /// How many keys all pages have together.
+    pub total: u64,
+}
+
+/// The keys of all families, to be read and changed. Cheap to clone.
+#[derive(Clone)]
+pub struct Keys(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    pepper: Option<Pepper>,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    sink: OnceLock<Arc<dyn ChangeSink>>,
+    /// The last revision that is on disk and applied.
+    revision: AtomicU64,
+}
+
+/// Something that changes keys, within one transaction.
+trait Command: Send + 'static {
+    /// What it answers.
+    type Answer: Send + 'static;
+
+    /// Does it. An error undoes everything.
+    fn perform(
+        self,
+        transaction: &mut WriteTransaction<'_>,
+    ) -> impl Future<Output = Result<Self::Answer, CommandError>> + Send;
+}
+
+impl Keys {
+    pub(super) async fn new(
+        store: Store,
+        pepper: Option<Pepper>,
+        clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    ) -> Result<Self, StoreError> {
+        let revision = read::revision(&mut *store.writer.lock().await).await?;
+        Ok(Self(Arc::new(Inner {
+            store,
+            pepper,
+            clock,
+            sink: OnceLock::new(),
+            revision: AtomicU64::new(revision.0),
+        })))
+    }
+
+    /// Gives `sink` every key, and from then on every change. There is one sink; a second is refused.
+    ///
+    /// # Errors
+    /// The store failed, and the sink may hold a part of the keys: it must not serve. Or there is a sink already.
+    pub async fn attach(&self, sink: Arc<dyn ChangeSink>) -> Result<(), StoreError> {
+        let mut writer = self.0.store.writer.lock().await;
+        if self.0.sink.get().is_some() {
+            return Err(StoreError::AlreadyAttached);
+        }
+        load::load(&mut writer, self.0.store.epoch(), Arc::clone(&sink)).await?;
+        self.0
+            .sink
+            .set(sink)
+            .map_err(|_| StoreError::AlreadyAttached)
+    }
+
+    /// Gateways that every change is applied by before it is answered: 1 when one is attached, else 0.
+    pub fn gateways(&self) -> u32 {
+        u32::from(self.0.sink.get().is_some())
+    }
+
+    /// The history that the store is.
+    pub fn epoch(&self) -> Epoch {
+        self.0.store.epoch()
+    }
+
+    /// The last revision that is on disk and applied.
+    pub fn revision(&self) -> Revision {
+        Revision(self.0.revision.load(Ordering::Acquire))
+    }
+
+    /// How many keys there are, of all families.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn count(&self) -> Result<u64, StoreError> {
+        let count = read::count(&mut *self.0.store.readers().acquire().await?).await?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// The present moment.
+    pub(super) fn now(&self) -> Timestamp {
+        (self.0.clock)()
+    }
+
+    /// The caller that shows this key.
+    pub(super) fn caller(&self, key: &PresentedKey<'_>) -> Caller {
+        Caller::key(Shown::new(key, self.0.pepper.as_ref()))
+    }
+
+    /// Refuses callers without a live key that may do something here, before more is asked of them.
+    ///
+    /// # Errors
+    /// As any command of this caller on this organisation would fail.
+    pub(super) async fn admit(&self, caller: &Caller, org: &OrgSlug) -> Result<(), CommandError> {
+        let mut connection = self.0.store.readers().acquire().await?;
+        caller.judge(&mut connection, self.now()).await?.admit(org)
+    }
+
+    /// One page of the keys of an organisation.
+    ///
+    /// # Errors
+    /// The caller may not see them, or the store failed.
+    pub async fn list_org_keys(
+        &self,
+        caller: &Caller,
+        org: &OrgSlug,
+        asked: &ListOrgKeys,
+    ) -> Result<Applied<Page>, CommandError> {
+        let revision = self.revision();
+        let mut connection = self.0.store.readers().acquire().await?;
+        caller
+            .judge(&mut connection, self.now())
+            .await?
+            .admit(org)?;
+        let (keys, total) = read::list(&mut connection, org, asked).await?;
+        let total = u64::try_from(total).unwrap_or(0);
+        let value = Page { keys, total };
+        Ok(Applied { value, revision })
+    }
+
+    /// One key of an organisation, by id or slug.
+    ///
+    /// # Errors
+    /// There is none, the caller may not see it, or the store failed.
+    pub async fn org_key(
+        &self,
+        caller: &Caller,
+        org: &OrgSlug,
+        id_or_slug: &str,
+    ) -> Result<Applied<StoredKey>, CommandError> {
+        let revision = self.revision();
+        let mut connection = self.0.store.readers().acquire().await?;
+        caller
+            .judge(&mut connection, self.now())
+            .await?
+            .admit(org)?;
+        let value = read::org_key(&mut connection, org, id_or_slug)
+            .await?
+            .ok_or(CommandError::NotFound)?;
+        Ok(Applied { value, revision })
+    }
+
+    /// The key of this organisation that was shown, if it may be used now. Says nothing of any other.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn validate_org_key(
+        &self,
+        org: &str,
+        shown: &PresentedKey<'_>,
+    ) -> Result<Option<StoredKey>, StoreError> {
+        let shown = Shown::new(shown, self.0.pepper.as_ref());
+        let mut connection = self.0.store.readers().acquire().await?;
+        let Some(located) = read::by_secret(&mut connection, &shown).await? else {
+            return Ok(None);
+        };
+        let lookup = KeyLookup::Found {
+            principal: Arc::new(Principal::compile(&located.key.record)),
+            retired_at: located.retired_at,
+        };
+        let is_live = lookup.live(self.now()).is_ok();
+        let tenant = Tenant::Org(org.to_owned());
+        Ok(Some(located.key).filter(|key| is_live && key.record.tenant == tenant))
+    }
+
+    /// Notes down how often keys were used. No change of what anyone may do, and so no revision.
+    ///
+    /// # Errors
+    /// The store failed; nothing was noted down.
+    pub async fn record_usage(&self, usage: Vec<Usage>) -> Result<(), CommandError> {
+        self.write(direct::RecordUsage(usage)).await.map(drop)
+    }
+
+    fn digest(&self, raw: &RawKey) -> KeyDigest {
+        raw.digest(self.0.pepper.as_ref())
+    }
+
+    /// Carries a command out in a task of its own: who goes away meanwhile cannot leave a change committed that is
+    /// not applied.
+    async fn write<C: Command>(&self, command: C) -> Result<Applied<C::Answer>, CommandError> {
+        let inner = Arc::clone(&self.0);
+        tokio::spawn(async move { inner.write(command).await })
+            .await
+            .map_err(|_| StoreError::Interrupted)?
+    }
+}
+
+impl Inner {
+    async fn write<C: Command>(&self, command: C) -> Result<Applied<C::Answer>, CommandError> {
+        let mut writer = self.store.writer.lock().await;
+        let mut transaction = WriteTransaction::begin(&mut writer, (self.clock)()).await?;
+        let value = command.perform(&mut transaction).await?;
+        if let Some(change) = transaction.commit().await? {
+            if let Some(sink) = self.sink.get() {
+                sink.apply(&change);
+            }
+            self.revision.store(change.revision.0, Ordering::Release);
+        }
+        let revision = Revision(self.revision.load(Ordering::Acquire));
+        Ok(Applied { value, revision })
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys")
+            .field("revision", &self.revision())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,102 @@
+//! Handing the whole state to a gateway's copy, batch by batch: a million keys are never here all at once.
+
+use std::sync::Arc;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Connection as _, Row as _, SqliteConnection};
+use tokio::sync::mpsc;
+
+use super::row::{KEY_COLUMNS, entry, key, secret, select_keys};
+use super::{StoreError, read};
+use crate::authz::Revision;
+use crate::wire::{ChangeSink, Epoch, KeySource, SecretEntry};
+
+/// Keys read at once.
+const BATCH_KEYS: i64 = 2_000;
+/// Batches that wait for the receiving end.
+const BATCHES_AHEAD: usize = 4;
+
+/// The receiving end of a load: what [`ChangeSink::load`] draws from.
+struct Batches {
+    epoch: Epoch,
+    revision: Revision,
+    batches: mpsc::Receiver<Vec<SecretEntry>>,
+}
+
+impl KeySource for Batches {
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    fn entries(&mut self) -> Box<dyn Iterator<Item = SecretEntry> + '_> {
+        Box::new(std::iter::from_fn(|| self.batches.blocking_recv()).flatten())
+    }
+}
+
+/// Gives `sink` everything that the database holds at one moment, and says which revision that was.
+///
+/// When it fails, the sink may hold a part: whoever called must not let it serve.
+pub(in crate::control) async fn load(
+    connection: &mut SqliteConnection,
+    epoch: Epoch,
+    sink: Arc<dyn ChangeSink>,
+) -> Result<Revision, StoreError> {
+    let mut transaction = connection.begin().await?;
+    let revision = read::revision(&mut transaction).await?;
+    let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+    let mut source = Batches {
+        epoch,
+        revision,
+        batches,
+    };
+    let receiving = tokio::task::spawn_blocking(move || sink.load(&mut source));
+    let sent = send_all(&mut transaction, sender).await;
+    receiving.await.map_err(|_| StoreError::Interrupted)?;
+    sent.map(|()| revision)
+}
+
+async fn send_all(
+    connection: &mut SqliteConnection,
+    sender: mpsc::Sender<Vec<SecretEntry>>,
+) -> Result<(), StoreError> {
+    const QUERY: &str = select_keys!(
+        ", s.digest, s.kind, s.retired_at, k.seq ",
+        "FROM (SELECT * FROM keys WHERE seq > ? ORDER BY seq LIMIT ?) k ",
+        "LEFT JOIN secrets s ON s.key_seq = k.seq ORDER BY k.seq",
+    );
+    let mut last: i64 = 0;
+    loop {
+        let rows = sqlx::query(QUERY)
+            .bind(last)
+            .bind(BATCH_KEYS)
+            .fetch_all(&mut *connection)
+            .await?;
+        let Some(row) = rows.last() else {
+            return Ok(());
+        };
+        last = row.try_get(KEY_COLUMNS + 3)?;
+        if sender.send(entries(&rows)?).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Keys with all their secrets, from rows of one secret each, in the order of their keys.
+fn entries(rows: &[SqliteRow]) -> Result<Vec<SecretEntry>, StoreError> {
+    let mut entries: Vec<SecretEntry> = Vec::new();
+    for row in rows {
+        let secret = secret(row, KEY_COLUMNS)?;
+        let id: &str = row.try_get(0)?;
+        match entries.last_mut() {
+            Some(last) if last.record.id.as_str() == id => last.secrets.extend(secret),
+            Some(_) | None => {
+                entries.push(entry(key(row)?.record, secret.into_iter().collect()));
+            }
+        }
+    }
+    Ok(entries)
+}

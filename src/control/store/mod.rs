@@ -1,0 +1,82 @@
+//! Where keys are kept: SQLite, one file, one writer.
+//!
+//! It knows nothing of who may do what. It sees to it that a change and its record in the log are one
+//! transaction, that what was committed is on disk, and that nobody else serves from the same file.
+
+pub(super) mod grants;
+pub(super) mod load;
+mod lock;
+mod open;
+pub(super) mod read;
+mod row;
+mod write;
+
+use sqlx::{SqliteConnection, SqlitePool};
+use tokio::sync::Mutex;
+
+use crate::authz::{KeyId, KeyRecord, Timestamp};
+use crate::wire::Epoch;
+
+pub use open::OpenError;
+pub(super) use read::Shown;
+pub(super) use write::{Audited, WriteTransaction};
+
+/// A key with what only the control plane knows of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredKey {
+    /// What gateways know too.
+    pub record: KeyRecord,
+    /// Its name for machines, where its family has one.
+    pub slug: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub updated_at: Timestamp,
+}
+
+/// That and how often a key was used, as gateways count it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// Which key.
+    pub id: KeyId,
+    /// When last.
+    pub last_used: Timestamp,
+    /// How often since the last report.
+    pub count: u64,
+}
+
+/// The database did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite refused or failed.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    /// A row holds what this program never writes.
+    #[error("the database holds an unreadable `{0}`")]
+    Unreadable(&'static str),
+    /// There is a receiver of changes already.
+    #[error("a gateway is attached already")]
+    AlreadyAttached,
+    /// The task that wrote was ended.
+    #[error("the write was interrupted")]
+    Interrupted,
+}
+
+/// An open database.
+#[derive(Debug)]
+pub(super) struct Store {
+    readers: SqlitePool,
+    /// INVARIANT: the only connection that writes. Whoever holds it makes, commits and hands on one change
+    /// before the next, so that changes leave in the order of their revisions.
+    pub(super) writer: Mutex<SqliteConnection>,
+    epoch: Epoch,
+    /// Held as long as the store is open; the file system gives the lock up when the process ends.
+    _lock: lock::Lock,
+}
+
+/// A database that is only looked at.
+#[derive(Debug)]
+pub(super) struct ReadOnlyStore {
+    connection: Mutex<SqliteConnection>,
+    epoch: Epoch,
+}

@@ -1,0 +1,301 @@
+//! The one way in which the database changes: a transaction that makes rows, revision, change log and audit
+//! entry together, and yields the change that gateways are told.
+
+use sqlx::{Sqlite, SqliteConnection, Transaction};
+
+use super::row::{digest_columns, entry, grants_text, status_text, stored_revision, tenant_text};
+use super::{StoreError, StoredKey, Usage, read};
+use crate::authz::{KeyId, Owner, Revision, Rulebook, Timestamp};
+use crate::control::audit;
+use crate::wire::{Change, SecretDigest};
+
+/// Revisions that the change log goes back.
+const CHANGES_KEPT: u64 = 100_000;
+/// Secrets kept for a key, the current one and tombstones included.
+const SECRETS_MAX: i64 = 32;
+
+/// Who did it and what it is called, for the audit log.
+#[derive(Debug, Clone)]
+pub(in crate::control) struct Audited {
+    /// Who, e.g. `admin` or `key:01j…`.
+    pub(in crate::control) actor: String,
+    /// What, e.g. `create`.
+    pub(in crate::control) action: &'static str,
+}
+
+/// A transaction that writes. Dropped without [`commit`](Self::commit), it never was.
+pub(in crate::control) struct WriteTransaction<'c> {
+    transaction: Transaction<'c, Sqlite>,
+    now: Timestamp,
+    /// The revision that this makes, if it changes anything.
+    revision: Revision,
+    put: Vec<KeyId>,
+    removed: Vec<KeyId>,
+}
+
+impl<'c> WriteTransaction<'c> {
+    /// Begins, and keeps other writers out until the end.
+    pub(in crate::control) async fn begin(
+        writer: &'c mut SqliteConnection,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let mut transaction = sqlx::Connection::begin_with(writer, "BEGIN IMMEDIATE").await?;
+        let Revision(last) = read::revision(&mut transaction).await?;
+        Ok(Self {
+            transaction,
+            now,
+            revision: Revision(last.saturating_add(1)),
+            put: Vec::new(),
+            removed: Vec::new(),
+        })
+    }
+
+    /// The one moment at which everything in this transaction happens.
+    pub(in crate::control) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The revision that changes of this transaction carry.
+    pub(in crate::control) fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// For questions within the transaction.
+    pub(in crate::control) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
+    }
+
+    /// Adds a key with its first secret.
+    pub(in crate::control) async fn insert(
+        &mut self,
+        by: &Audited,
+        key: &StoredKey,
+        digest: SecretDigest,
+    ) -> Result<(), StoreError> {
+        let (owner_kind, owner_id) = owner_columns(key.record.owner.as_ref());
+        sqlx::query(
+            "INSERT INTO keys (id, family, tenant, slug, name, owner_kind, owner_id, status, expires_at, grants, \
+             revision, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(key.record.id.as_str())
+        .bind(key.record.family().as_str())
+        .bind(tenant_text(&key.record.tenant))
+        .bind(key.slug.as_deref())
+        .bind(&key.record.name)
+        .bind(owner_kind)
+        .bind(owner_id)
+        .bind(status_text(key.record.status))
+        .bind(key.record.expires_at.map(Timestamp::as_millis))
+        .bind(grants_text(&key.record.grants))
+        .bind(stored_revision(self.revision))
+        .bind(key.created_at.as_millis())
+        .bind(key.updated_at.as_millis())
+        .execute(&mut *self.transaction)
+        .await?;
+        self.add_secret(&key.record.id, digest).await?;
+        self.put.push(key.record.id.clone());
+        self.audit(by, None, Some(key)).await
+    }
+
+    /// Makes a key what it is to be. Id, tenant, slug and secrets stay.
+    pub(in crate::control) async fn update(
+        &mut self,
+        by: &Audited,
+        before: &StoredKey,
+        after: &StoredKey,
+    ) -> Result<(), StoreError> {
+        let (owner_kind, owner_id) = owner_columns(after.record.owner.as_ref());
+        sqlx::query(
+            "UPDATE keys SET name = ?, owner_kind = ?, owner_id = ?, status = ?, expires_at = ?, grants = ?, \
+             revision = ?, updated_at = ? WHERE id = ?",
+        )
+        .bind(&after.record.name)
+        .bind(owner_kind)
+        .bind(owner_id)
+        .bind(status_text(after.record.status))
+        .bind(after.record.expires_at.map(Timestamp::as_millis))
+        .bind(grants_text(&after.record.grants))
+        .bind(stored_revision(self.revision))
+        .bind(after.updated_at.as_millis())
+        .bind(before.record.id.as_str())
+        .execute(&mut *self.transaction)
+        .await?;
+        self.put.push(before.record.id.clone());
+        self.audit(by, Some(before), Some(after)).await
+    }
+
+    /// Gives a key another current secret. Every former one that would live longer ends at `retired_at`.
+    pub(in crate::control) async fn replace_secret(
+        &mut self,
+        id: &KeyId,
+        digest: SecretDigest,
+        retired_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE secrets SET retired_at = min(coalesce(retired_at, ?1), ?1) \
+             WHERE key_seq = (SELECT seq FROM keys WHERE id = ?2)",
+        )
+        .bind(retired_at.as_millis())
+        .bind(id.as_str())
+        .execute(&mut *self.transaction)
+        .await?;
+        self.add_secret(id, digest).await?;
+        sqlx::query(
+            "DELETE FROM secrets WHERE digest IN (SELECT digest FROM secrets \
+             WHERE key_seq = (SELECT seq FROM keys WHERE id = ?1) \
+             ORDER BY retired_at IS NOT NULL, retired_at DESC, created_at DESC LIMIT -1 OFFSET ?2) \
+             AND retired_at IS NOT NULL AND key_seq = (SELECT seq FROM keys WHERE id = ?1)",
+        )
+        .bind(id.as_str())
+        .bind(SECRETS_MAX)
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(())
+    }
+
+    /// Removes a key with all its secrets.
+    pub(in crate::control) async fn delete(
+        &mut self,
+        by: &Audited,
+        before: &StoredKey,
+    ) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM keys WHERE id = ?")
+            .bind(before.record.id.as_str())
+            .execute(&mut *self.transaction)
+            .await?;
+        self.removed.push(before.record.id.clone());
+        self.audit(by, Some(before), None).await
+    }
+
+    /// Adds up how often keys were used. No change of what anyone may do, and so no revision.
+    pub(in crate::control) async fn add_usage(&mut self, usage: &Usage) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE keys SET uses = uses + ?, last_used_at = max(coalesce(last_used_at, 0), ?) WHERE id = ?",
+        )
+        .bind(i64::try_from(usage.count).unwrap_or(i64::MAX))
+        .bind(usage.last_used.as_millis())
+        .bind(usage.id.as_str())
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(())
+    }
+
+    /// Makes it so, on disk. `None`: nothing that a gateway must know.
+    pub(in crate::control) async fn commit(mut self) -> Result<Option<Change>, StoreError> {
+        if self.put.is_empty() && self.removed.is_empty() {
+            self.transaction.commit().await?;
+            return Ok(None);
+        }
+        let change = self.change().await?;
+        self.log().await?;
+        self.transaction.commit().await?;
+        Ok(Some(change))
+    }
+
+    /// What gateways are told: every key that is new or different, as it is now.
+    async fn change(&mut self) -> Result<Change, StoreError> {
+        let mut put = Vec::with_capacity(self.put.len());
+        for id in &self.put {
+            let connection = &mut *self.transaction;
+            let key = read::by_id(connection, id).await?;
+            let key = key.ok_or(StoreError::Unreadable("id"))?;
+            let secrets = read::secrets(connection, id.as_str()).await?;
+            put.push(entry(key.record, secrets));
+        }
+        Ok(Change {
+            revision: self.revision,
+            put,
+            removed: self.removed.clone(),
+        })
+    }
+
+    /// Moves the revision on and notes what it touched.
+    async fn log(&mut self) -> Result<(), StoreError> {
+        let revision = stored_revision(self.revision);
+        sqlx::query("UPDATE meta SET revision = ?")
+            .bind(revision)
+            .execute(&mut *self.transaction)
+            .await?;
+        let put = self.put.iter().map(|id| (id, "put"));
+        let removed = self.removed.iter().map(|id| (id, "removed"));
+        for (id, effect) in put.chain(removed) {
+            sqlx::query("INSERT INTO changes (revision, key_id, effect) VALUES (?, ?, ?)")
+                .bind(revision)
+                .bind(id.as_str())
+                .bind(effect)
+                .execute(&mut *self.transaction)
+                .await?;
+        }
+        let forgotten = Revision(self.revision.0.saturating_sub(CHANGES_KEPT));
+        sqlx::query("DELETE FROM changes WHERE revision <= ?")
+            .bind(stored_revision(forgotten))
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
+    }
+
+    async fn add_secret(&mut self, id: &KeyId, digest: SecretDigest) -> Result<(), StoreError> {
+        let (kind, digest) = digest_columns(&digest);
+        sqlx::query(
+            "INSERT INTO secrets (digest, kind, key_seq, created_at) \
+             VALUES (?, ?, (SELECT seq FROM keys WHERE id = ?), ?)",
+        )
+        .bind(digest)
+        .bind(kind)
+        .bind(id.as_str())
+        .bind(self.now.as_millis())
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(())
+    }
+
+    async fn audit(
+        &mut self,
+        by: &Audited,
+        before: Option<&StoredKey>,
+        after: Option<&StoredKey>,
+    ) -> Result<(), StoreError> {
+        let Some(key) = after.or(before) else {
+            return Ok(());
+        };
+        sqlx::query(
+            "INSERT INTO audit (at, revision, actor, action, family, tenant, key_id, before_state, after_state) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(self.now.as_millis())
+        .bind(stored_revision(self.revision))
+        .bind(&by.actor)
+        .bind(by.action)
+        .bind(key.record.family().as_str())
+        .bind(tenant_text(&key.record.tenant))
+        .bind(key.record.id.as_str())
+        .bind(before.map(audit::state))
+        .bind(after.map(audit::state))
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(())
+    }
+}
+
+fn owner_columns(owner: Option<&Owner>) -> (Option<&str>, Option<&str>) {
+    owner
+        .map(|owner| (owner.kind.as_str(), owner.id.as_str()))
+        .unzip()
+}
+
+/// Drops secrets that were rotated away so long ago that they are as unknown as any.
+pub(super) async fn forget_tombstones(
+    writer: &mut SqliteConnection,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM secrets WHERE retired_at <= ?")
+        .bind(forgotten_before(now).as_millis())
+        .execute(writer)
+        .await?;
+    Ok(())
+}
+
+/// Secrets retired before this moment are forgotten at `now`.
+fn forgotten_before(now: Timestamp) -> Timestamp {
+    now.plus_seconds(-Rulebook::TOMBSTONE_DAYS * 24 * 60 * 60)
+}
