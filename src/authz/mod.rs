@@ -48,8 +48,8 @@ pub use requirement::{
     Requirement, ResourceValue, RuleRequirement, WorkspaceRequirement,
 };
 pub use route::{
-    Captures, CaseMatch, InvalidRoute, MatchOptions, RouteId, RouteMatch, RoutePattern, RouteSpec,
-    RouteTable, TrailingSlash,
+    Captures, CaseMatch, Confusion, Difference, InvalidRoute, MatchOptions, RouteId, RouteMatch,
+    RoutePattern, RouteSpec, RouteTable, TrailingSlash,
 };
 pub use rule::{InvalidRule, PlaceholderValues, RuleCheck, RuleSet, RuleVerdict};
 pub use rulebook::{
