@@ -1,1 +1,116 @@
-//! (to be written)
+//! The configuration: a YAML file and the environment, to what each component is started with, or every mistake in it.
+//!
+//! The file goes one way: text → tree with places ([`parse`]) → checked against the schema of the types in [`raw`]
+//! ([`check`]) → read into them → resolved, field against field, into the `Config` of each component ([`resolve`]).
+//! Each step reports all that it finds and hands on what is usable, so that one run names every mistake.
+//!
+//! Opens no other file, no socket and no database, and starts nothing.
+
+mod advise;
+mod check;
+pub mod defaults;
+mod later;
+mod mistake;
+mod node;
+mod parse;
+pub mod raw;
+mod resolve;
+mod restart;
+mod scalar;
+mod schema;
+mod substitute;
+mod wording;
+
+use std::path::Path;
+
+pub use advise::OpenWay;
+pub use mistake::{Mark, Mistake, Mistakes};
+use node::Spot;
+pub use resolve::{Resolved, RouteSummary};
+pub use restart::Fixed;
+pub use schema::schema;
+
+/// The environment variable that holds the admin token of the control plane.
+pub const ADMIN_TOKEN_VARIABLE: &str = "KEYWARD_ADMIN_TOKEN";
+
+/// The environment variable that configurations commonly take the pepper from.
+pub const PEPPER_VARIABLE: &str = "KEYWARD_PEPPER";
+
+/// Where `${NAME}` is looked up.
+pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// What the command line adds to the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags {
+    /// Whether the control plane may listen beyond loopback without TLS.
+    pub insecure: bool,
+}
+
+/// The process's environment as [`Variables`]. What is not Unicode counts as not set.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Reads the configuration in the file at `path`.
+///
+/// # Errors
+/// Every mistake in it.
+pub fn load(path: &Path, variables: Variables<'_>, flags: Flags) -> Result<Resolved, Mistakes> {
+    let name = path.display().to_string();
+    let text = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"));
+    let text = text.and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            format!("is not UTF-8 from byte {valid} on")
+        })
+    });
+    match text {
+        Ok(text) => load_text(&name, &text, variables, flags),
+        Err(message) => Err(Mistake::of_file(message).in_file(&name).into()),
+    }
+}
+
+/// Reads the configuration in `text`; `name` stands for the file's.
+///
+/// # Errors
+/// Every mistake in it.
+pub fn load_text(
+    name: &str,
+    text: &str,
+    variables: Variables<'_>,
+    flags: Flags,
+) -> Result<Resolved, Mistakes> {
+    let mut faults = Vec::new();
+    let resolved = read(text, variables, flags, &mut faults);
+    let in_file = |mistake: Mistake| mistake.in_file(name);
+    match (
+        resolved,
+        Mistakes::from_list(faults.into_iter().map(in_file).collect()),
+    ) {
+        (_, Some(mistakes)) => Err(mistakes),
+        (Some(mut resolved), None) => {
+            resolved.warnings = resolved.warnings.into_iter().map(in_file).collect();
+            mistake::in_order(&mut resolved.warnings);
+            Ok(resolved)
+        }
+        (None, None) => Err(Mistake::of_file("is empty").in_file(name).into()),
+    }
+}
+
+fn read(
+    text: &str,
+    variables: Variables<'_>,
+    flags: Flags,
+    faults: &mut Vec<Mistake>,
+) -> Option<Resolved> {
+    let mut tree = parse::parse(text, variables, faults)?;
+    check::check(&mut tree, schema().as_value(), faults);
+    match serde_json::from_value(tree.to_json()) {
+        Ok(file) => resolve::resolve(&file, &Spot::root(&tree), flags, faults),
+        Err(error) => {
+            // The check lets nothing through that the types refuse; a test holds the two together.
+            faults.push(Mistake::of_file(error.to_string()));
+            None
+        }
+    }
+}

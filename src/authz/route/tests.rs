@@ -39,7 +39,7 @@ fn spec(text: &str) -> RouteSpec {
     }
 }
 
-pub(super) fn table(routes: &[&str]) -> RouteTable {
+fn table(routes: &[&str]) -> RouteTable {
     RouteTable::build(routes.iter().map(|text| spec(text)).collect()).unwrap()
 }
 

@@ -1,0 +1,67 @@
+//! Limits on what clients may send.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::defaults;
+use super::super::scalar::{Size, Timeout};
+
+/// Limits on what clients may send.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of a request's head, request line included.
+    #[schemars(range(min = 256, max = 1_048_575))]
+    pub header_bytes: Size,
+    /// Header lines of a request; all cookie lines count as one.
+    #[schemars(range(min = 1, max = 250))]
+    pub headers: usize,
+    /// Bytes of a request's target.
+    #[schemars(range(min = 16, max = 65_536))]
+    pub uri_bytes: Size,
+    /// Bytes of a request's body.
+    pub body_bytes: Size,
+    /// For the whole head, from its first byte or the opening of its connection.
+    pub header_timeout: Timeout,
+    /// Between two reads of a body.
+    pub body_timeout: Timeout,
+    /// Without a byte in either direction while a response or an upgraded connection runs.
+    pub stream_idle: Timeout,
+    /// Between two requests of one connection.
+    pub keep_alive: Timeout,
+    /// Open connections of clients.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub connections: usize,
+    /// Requests at a time on one connection. HTTP/1.1 has one.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub streams: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_bytes: Size(defaults::HEADER_BYTES),
+            headers: defaults::HEADERS,
+            uri_bytes: Size(defaults::URI_BYTES),
+            body_bytes: Size(defaults::BODY_BYTES),
+            header_timeout: Timeout(defaults::HEADER_TIMEOUT),
+            body_timeout: Timeout(defaults::BODY_TIMEOUT),
+            stream_idle: Timeout(defaults::STREAM_IDLE),
+            keep_alive: Timeout(defaults::KEEP_ALIVE),
+            connections: defaults::CONNECTIONS,
+            streams: defaults::STREAMS,
+        }
+    }
+}
+
+/// Limits of one route; what is absent is as in the section `limits` of the whole.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteLimits {
+    /// Bytes of a request's body.
+    pub body_bytes: Option<Size>,
+    /// Between two reads of a body.
+    pub body_timeout: Option<Timeout>,
+    /// Without a byte in either direction while a response or an upgraded connection runs.
+    pub stream_idle: Option<Timeout>,
+}

@@ -1,0 +1,80 @@
+//! Listeners: of clients, of operators, of the control plane; none may take another's place.
+
+use std::net::SocketAddr;
+
+use super::super::Flags;
+use super::super::mistake::Mistake;
+use super::super::node::Spot;
+use super::super::raw::File;
+use crate::control;
+use crate::proxy::ListenAddr;
+
+/// The listeners of clients. Also holds the addresses of all listeners against each other.
+pub(super) fn listeners(
+    file: &File,
+    root: &Spot<'_>,
+    faults: &mut Vec<Mistake>,
+) -> Vec<ListenAddr> {
+    let raw = file.listen.iter().flatten().enumerate();
+    let clients: Vec<(ListenAddr, Spot<'_>)> = raw
+        .filter_map(|(index, listener)| {
+            let at = root.key("listen").index(index).key("address");
+            Some((listener.address.clone()?.0, at))
+        })
+        .collect();
+    let ops = ListenAddr::Tcp(file.ops.listen.0);
+    let mut all = clients.clone();
+    all.push((ops, root.key("ops").key("listen")));
+    if let Some(embedded) = file.keys.as_ref().and_then(|keys| keys.embedded.as_ref()) {
+        let at = root.key("keys").key("embedded").key("listen");
+        all.push((ListenAddr::Tcp(embedded.listen.0), at));
+    }
+    for (index, (address, at)) in all.iter().enumerate() {
+        let mut earlier = all.iter().take(index);
+        if let Some((_, other)) = earlier.find(|(other, _)| collide(address, other)) {
+            let message = format!("takes the same place as `{}`", other.path());
+            faults.push(at.mistake(message));
+        }
+    }
+    clients.into_iter().map(|(address, _)| address).collect()
+}
+
+/// Whether only one of two listeners could be there. Port 0 is a free one, so it never collides.
+fn collide(a: &ListenAddr, b: &ListenAddr) -> bool {
+    match (a, b) {
+        (ListenAddr::Unix(a), ListenAddr::Unix(b)) => a == b,
+        (ListenAddr::Tcp(a), ListenAddr::Tcp(b)) => {
+            let overlap = |a: &SocketAddr, b: &SocketAddr| {
+                a.ip() == b.ip() || (a.ip().is_unspecified() && a.is_ipv4() == b.is_ipv4())
+            };
+            a.port() != 0 && a.port() == b.port() && (overlap(a, b) || overlap(b, a))
+        }
+        (ListenAddr::Unix(_), ListenAddr::Tcp(_)) | (ListenAddr::Tcp(_), ListenAddr::Unix(_)) => {
+            false
+        }
+    }
+}
+
+/// The control plane in this process, still without pepper and admin tokens.
+pub(super) fn control(
+    file: &File,
+    root: &Spot<'_>,
+    flags: Flags,
+    faults: &mut Vec<Mistake>,
+) -> Option<control::Config> {
+    let embedded = file.keys.as_ref()?.embedded.as_ref()?;
+    let listen = embedded.listen.0;
+    if !listen.ip().is_loopback() && !flags.insecure {
+        let at = root.key("keys").key("embedded").key("listen");
+        faults.push(at.mistake(
+            "is not a loopback address, and admin tokens would travel unencrypted; listen at 127.0.0.1, or pass --insecure",
+        ));
+    }
+    Some(control::Config {
+        listen,
+        database: embedded.database.0.clone(),
+        admin_tokens: Vec::new(),
+        pepper: None,
+        insecure: flags.insecure,
+    })
+}

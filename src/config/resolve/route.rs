@@ -1,0 +1,174 @@
+//! One route: its place in the table, its policy, its settings.
+
+use serde::Serialize;
+
+use super::super::advise::OpenWay;
+use super::super::mistake::Mistake;
+use super::super::node::Spot;
+use super::super::raw::{self, Case, File, Forward, Require, Taking, TrailingSlash, UserTokens};
+use super::super::wording::unknown_name;
+use super::requirement::requirement;
+use crate::authz::{self, CaseMatch, ForwardKey, MatchOptions, Policy, RoutePattern, RouteSpec};
+use crate::proxy::{RouteLimits, RouteSettings, Timeouts, UpstreamConfig};
+
+/// A route, for people.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RouteSummary {
+    /// Its name.
+    pub name: String,
+    /// Its hosts; empty: any.
+    pub hosts: Vec<String>,
+    /// Its path as written.
+    pub path: String,
+    /// Its methods.
+    pub methods: Vec<String>,
+    /// What it requires, as written.
+    pub require: Require,
+    /// Where it goes.
+    pub upstream: String,
+    /// The ways past it without a judged key.
+    pub passes_without_key: Vec<OpenWay>,
+}
+
+/// The routes of a file in which nothing is missing.
+pub(super) fn summaries(file: &File) -> Vec<RouteSummary> {
+    let routes = file.routes.iter().flatten();
+    routes
+        .filter_map(|route| {
+            Some(RouteSummary {
+                name: route.name.clone()?.0,
+                hosts: route.hosts.iter().map(|host| host.0.clone()).collect(),
+                path: route.path.clone()?,
+                methods: route.methods.iter().map(ToString::to_string).collect(),
+                require: route.require.clone()?,
+                upstream: route.upstream.clone()?,
+                passes_without_key: OpenWay::past(route),
+            })
+        })
+        .collect()
+}
+
+/// What routes take from the rest of the file.
+pub(super) struct Around<'a> {
+    pub(super) file: &'a File,
+    pub(super) upstreams: &'a [UpstreamConfig],
+    pub(super) limits: &'a RouteLimits,
+}
+
+impl Around<'_> {
+    /// What the table, the rulebook and the data plane keep of one route; `None` where it cannot be told because of
+    /// something that is missing or was pushed to `faults`.
+    pub(super) fn route(
+        &self,
+        raw: &raw::Route,
+        at: &Spot<'_>,
+        faults: &mut Vec<Mistake>,
+    ) -> (Option<RouteSpec>, Option<Policy>, Option<RouteSettings>) {
+        let settings = self.settings(raw, at, faults);
+        let pattern = raw.path.as_deref().and_then(|path| {
+            let pattern = RoutePattern::parse(path);
+            pattern
+                .map_err(|message| faults.push(at.key("path").mistake(message)))
+                .ok()
+        });
+        let Some(pattern) = pattern else {
+            return (None, None, settings);
+        };
+        let captures = pattern.captures();
+        let policy = raw.require.as_ref().map(|require| {
+            self.policy(
+                raw,
+                requirement(require, &captures, &at.key("require"), faults),
+            )
+        });
+        (Some(self.spec(raw, pattern, at)), policy, settings)
+    }
+
+    fn spec(&self, raw: &raw::Route, pattern: RoutePattern, at: &Spot<'_>) -> RouteSpec {
+        RouteSpec {
+            // A route whose name is missing is still held against the others.
+            name: raw
+                .name
+                .as_ref()
+                .map_or_else(|| at.path().to_owned(), |name| name.0.clone()),
+            hosts: raw.hosts.iter().map(|host| host.0.clone()).collect(),
+            pattern,
+            methods: raw.methods.iter().map(|method| method.0.clone()).collect(),
+            options: self.options(raw),
+        }
+    }
+
+    fn options(&self, raw: &raw::Route) -> MatchOptions {
+        let whole = &self.file.matching;
+        MatchOptions {
+            case: match raw.matching.case.unwrap_or(whole.case) {
+                Case::Sensitive => CaseMatch::Sensitive,
+                Case::Insensitive => CaseMatch::Insensitive,
+            },
+            trailing_slash: match raw.matching.trailing_slash.unwrap_or(whole.trailing_slash) {
+                TrailingSlash::Significant => authz::TrailingSlash::Significant,
+                TrailingSlash::Ignored => authz::TrailingSlash::Ignored,
+            },
+        }
+    }
+
+    fn policy(&self, raw: &raw::Route, requirement: authz::Requirement) -> Policy {
+        let forward = raw
+            .credentials
+            .forward
+            .unwrap_or(self.file.credentials.forward);
+        Policy {
+            requirement,
+            optional: raw.optional,
+            user_tokens: match raw.user_tokens {
+                UserTokens::Reject => authz::UserTokens::Reject,
+                UserTokens::Forward => authz::UserTokens::Forward,
+            },
+            shadow: raw.shadow,
+            forward: match forward {
+                Forward::Strip => ForwardKey::Strip,
+                Forward::Keep => ForwardKey::Keep,
+            },
+            encoded_slash: raw.encoded_slash == Taking::Allow,
+            matrix: raw.matrix == Taking::Allow,
+        }
+    }
+
+    fn settings(
+        &self,
+        raw: &raw::Route,
+        at: &Spot<'_>,
+        faults: &mut Vec<Mistake>,
+    ) -> Option<RouteSettings> {
+        let name = raw.upstream.as_deref()?;
+        let Some(upstream) = self.upstreams.iter().position(|u| u.name == name) else {
+            let known = self.upstreams.iter().map(|upstream| upstream.name.as_str());
+            let message = unknown_name("upstream", name, known);
+            faults.push(at.key("upstream").mistake(message));
+            return None;
+        };
+        let of_upstream = &self.file.upstreams.as_ref()?.get(name)?.timeouts;
+        let (own, limits) = (&raw.timeouts, &raw.limits);
+        Some(RouteSettings {
+            upstream,
+            limits: RouteLimits {
+                body_bytes: limits
+                    .body_bytes
+                    .map_or(self.limits.body_bytes, |size| size.0),
+                body_timeout: limits
+                    .body_timeout
+                    .as_ref()
+                    .map_or(self.limits.body_timeout, |timeout| timeout.0),
+                stream_idle: limits
+                    .stream_idle
+                    .as_ref()
+                    .map_or(self.limits.stream_idle, |timeout| timeout.0),
+            },
+            timeouts: Timeouts {
+                connect: own.connect.as_ref().unwrap_or(&of_upstream.connect).0,
+                first_byte: own.first_byte.as_ref().unwrap_or(&of_upstream.first_byte).0,
+                idle: own.idle.as_ref().unwrap_or(&of_upstream.idle).0,
+            },
+        })
+    }
+}
