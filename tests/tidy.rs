@@ -49,7 +49,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("arc_swap", &["replica", "proxy"]),
     ("tokio", &["replica", "proxy", "control", "app", "cli"]),
     ("prometheus", &["telemetry"]),
-    ("jiff", &["wire"]),
+    ("jiff", &["telemetry", "wire"]),
     ("saphyr_parser", &["config"]),
     ("schemars", &["config"]),
     ("jsonschema", &["config"]),

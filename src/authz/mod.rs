@@ -48,10 +48,14 @@ pub use requirement::{
     Requirement, ResourceValue, RuleRequirement, WorkspaceRequirement,
 };
 pub use route::{
-    Captures, CaseMatch, InvalidRoute, MatchOptions, RouteId, RouteMatch, RoutePattern, RouteSpec,
-    RouteTable, TrailingSlash,
+    Captures, CaseMatch, Confusion, Difference, InvalidRoute, MatchOptions, RouteId, RouteMatch,
+    RoutePattern, RouteSpec, RouteTable, TrailingSlash,
 };
-pub use rule::{InvalidRule, PlaceholderValues, RuleCheck, RuleSet, RuleVerdict};
+pub use rule::{
+    CONDITIONS_MAX, FIELD_BYTES_MAX, FIELDS_MAX, InvalidRule, LEVELS_MAX, NAMES_MAX, OPERANDS_MAX,
+    PATH_SEGMENTS_MAX, PATTERN_BYTES_MAX, PATTERN_REPEAT_MAX, PATTERNS_MAX, PlaceholderValues,
+    RULES_MAX, RuleCheck, RuleSet, RuleVerdict,
+};
 pub use rulebook::{
     Admission, Anonymous, ForwardKey, KeyLookup, Pending, Policy, Rulebook, UserTokens,
 };

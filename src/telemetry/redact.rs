@@ -235,3 +235,150 @@ impl<'a> Edit<'a> {
         Cow::Owned(String::from_utf8_lossy(&self.edited).into_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use proptest::prelude::*;
+
+    use super::{REDACTED, Redactor};
+
+    const UUID: &str = "0b5e3b1c-7A0E-4b5f-9a53-0f2c9a1d2e3f";
+
+    fn target(text: &str) -> String {
+        Redactor::new(["api_key"])
+            .target(text.as_bytes())
+            .into_owned()
+    }
+
+    #[test]
+    fn what_holds_no_secret_is_not_even_copied() {
+        let redactor = Redactor::new(["api_key"]);
+        for text in [
+            "/",
+            "",
+            "*",
+            "/v2/orgs/acme/api-keys?limit=50&page=2&flag",
+            "/security/apikeys",
+            "/security/apikeys/",
+            "/apikeys/security/k1",
+            "/a%20b/c?d=%2F",
+            "/0b5e3b1c-7A0E-4b5f-9a53-0f2c9a1d2e3/short",
+        ] {
+            assert!(
+                matches!(redactor.target(text.as_bytes()), Cow::Borrowed(same) if same == text)
+            );
+        }
+    }
+
+    #[test]
+    fn the_segment_after_apikeys_is_replaced_whatever_it_is() {
+        for path in [
+            "/v2/workspaces/w1/security/apikeys/anything",
+            "/v2/workspaces/w1/security//apikeys//anything",
+            "/v2/workspaces/w1/Security/apikey%73/anything",
+            "/v2/workspaces/w1/security;v=1/apikeys/anything",
+        ] {
+            let redacted = target(path);
+            assert!(
+                !redacted.contains("anything") && redacted.ends_with(REDACTED),
+                "{redacted}"
+            );
+        }
+        assert_eq!(
+            target("/security/apikeys/x/usage?y=1"),
+            "/security/apikeys/[redacted]/usage?y=1"
+        );
+    }
+
+    #[test]
+    fn keys_are_replaced_in_segments_names_and_values() {
+        assert_eq!(
+            target(&format!("/a/{UUID}/b?x={UUID}&{UUID}=y&z=1")),
+            "/a/[redacted]/b?x=[redacted]&[redacted]=y&z=1"
+        );
+        assert_eq!(target(&format!("/a:iak_acme_{UUID}:cancel")), "/[redacted]");
+        assert_eq!(
+            target("/sk-orq-01HZXK3QW8Y5T2R9V7B6N4M1PC-abc"),
+            "/[redacted]"
+        );
+        assert_eq!(
+            target("/cb?token=eyJhbGciOiJIUzI1NiJ9.e30.abc"),
+            "/cb?token=[redacted]"
+        );
+        assert_eq!(target("/cb?token=at:opaque"), "/cb?token=[redacted]");
+        assert_eq!(target("/cb?q=Bearer%20at:opaque"), "/cb?q=[redacted]");
+    }
+
+    #[test]
+    fn a_credential_parameter_is_replaced_whatever_its_value() {
+        assert_eq!(
+            target("/a?api_key=garbage&b=1"),
+            "/a?api_key=[redacted]&b=1"
+        );
+        assert_eq!(target("/a?API%5Fkey=garbage"), "/a?API%5Fkey=[redacted]");
+        assert_eq!(target("/a?api_key"), "/a?api_key");
+    }
+
+    #[test]
+    fn encodings_hide_nothing() {
+        for text in [
+            "/iak%5Facme_x",
+            "/%69ak_acme_x",
+            "/%2569ak_acme_x",
+            "/iak%255Facme_x",
+        ] {
+            assert_eq!(target(text), "/[redacted]", "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_stay_out() {
+        let redactor = Redactor::default();
+        assert_eq!(redactor.target(b"/a\xff?b"), "/a\u{fffd}?b");
+        assert_eq!(redactor.text(b"G\xffT"), "G\u{fffd}T");
+    }
+
+    /// A key of any family, and the part of it that must not appear anywhere.
+    fn key() -> impl Strategy<Value = (String, String)> {
+        let uuid = "[0-9a-fA-F]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
+        prop_oneof![
+            uuid.prop_map(|uuid| (uuid.clone(), uuid)),
+            ("[a-z0-9][a-z0-9-]{0,20}", uuid)
+                .prop_map(|(slug, uuid)| (format!("iak_{slug}_{uuid}"), uuid)),
+            ("[0-9A-HJKMNP-TV-Z]{26}", "[A-Za-z0-9_-]{16,40}")
+                .prop_map(|(ulid, secret)| (format!("sk-orq-{ulid}-{secret}"), secret)),
+        ]
+    }
+
+    /// Percent-encodes the bytes that `which` says.
+    fn encode(text: &str, which: &[bool]) -> String {
+        let mut which = which.iter().cycle();
+        text.bytes()
+            .map(|byte| match which.next() {
+                Some(true) => format!("%{byte:02x}"),
+                _ => char::from(byte).to_string(),
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn no_key_survives(
+            (key, secret) in key(),
+            before in "[a-z:.,;=~-]{0,4}",
+            after in "[:.,;=~]{0,2}[a-z]{0,4}",
+            encoded in proptest::collection::vec(any::<bool>(), 1..8),
+            place in "/a/PLACE|/PLACE/b|/PLACE\\?x=1|/a\\?q=PLACE&b=1|/a\\?PLACE=1|/a\\?PLACE|http://h/PLACE|PLACE",
+        ) {
+            for key in [key.clone(), encode(&key, &encoded)] {
+                let text = place.replace("PLACE", &format!("{before}{key}{after}"));
+                let redacted = target(&text);
+                let shown = percent_encoding::percent_decode_str(&redacted).decode_utf8_lossy();
+                prop_assert!(!shown.contains(&secret), "{text} became {redacted}");
+                prop_assert!(Redactor::default().text(text.as_bytes()) == REDACTED);
+            }
+        }
+    }
+}

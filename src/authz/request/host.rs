@@ -1,7 +1,8 @@
 //! The host of a request: one name or address. Resolves nothing.
 
+// Addresses as values; from `core`, which cannot reach a network.
+use core::net::{Ipv4Addr, Ipv6Addr};
 use std::borrow::Cow;
-use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::InvalidRequest;
 

@@ -3,6 +3,7 @@
 //! Knows the shapes of requests and nothing of what a route requires or where it leads.
 
 mod conflict;
+mod confusion;
 mod pattern;
 mod trie;
 
@@ -14,6 +15,7 @@ use smallvec::SmallVec;
 
 use super::request::{Path, RequestFacts, slice};
 
+pub use confusion::{Confusion, Difference};
 pub use pattern::RoutePattern;
 
 use trie::{Subject, Trie};

@@ -39,7 +39,7 @@ fn spec(text: &str) -> RouteSpec {
     }
 }
 
-fn table(routes: &[&str]) -> RouteTable {
+pub(super) fn table(routes: &[&str]) -> RouteTable {
     RouteTable::build(routes.iter().map(|text| spec(text)).collect()).unwrap()
 }
 

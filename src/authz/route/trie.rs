@@ -1,6 +1,6 @@
 //! The index of patterns: a tree of segments, walked in the order of precedence. Knows routes by number only.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
 use super::super::request::Path;
@@ -139,6 +139,44 @@ impl Trie {
             child.walk_from(depth + 1, subject, visit)?;
         }
         visit(&self.rest)
+    }
+}
+
+/// A segment of which only some is known.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Loose<'a> {
+    /// In lower case.
+    Text(&'a [u8]),
+    Any,
+}
+
+impl Trie {
+    /// Every route whose shape may have these segments; of affixes nothing is asked.
+    pub(super) fn collect(&self, segments: &[Loose<'_>], found: &mut BTreeSet<RouteId>) {
+        let Some((segment, rest)) = segments.split_first() else {
+            found.extend(&self.ends);
+            return;
+        };
+        match segment {
+            Loose::Text(text) => {
+                if let Some(child) = self.literals.get(*text) {
+                    child.collect(rest, found);
+                }
+            }
+            Loose::Any => {
+                for child in self.literals.values() {
+                    child.collect(rest, found);
+                }
+            }
+        }
+        let affixed = self
+            .affixed
+            .iter()
+            .flat_map(|group| group.by_suffix.values());
+        for child in affixed.chain(self.capture.as_deref()) {
+            child.collect(rest, found);
+        }
+        found.extend(&self.rest);
     }
 }
 

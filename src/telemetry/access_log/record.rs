@@ -107,14 +107,10 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// UTC with milliseconds; a moment outside the calendar becomes its ends.
+/// UTC with milliseconds; a moment outside the calendar becomes the epoch.
 fn rfc3339<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    let ends = jiff::Timestamp::MIN.as_millisecond()..=jiff::Timestamp::MAX.as_millisecond();
-    let millis = time.as_millis().clamp(*ends.start(), *ends.end());
-    match jiff::Timestamp::from_millisecond(millis) {
-        Ok(time) => serializer.collect_str(&format_args!("{time:.3}")),
-        Err(_) => serializer.serialize_i64(millis),
-    }
+    let time = jiff::Timestamp::from_millisecond(time.as_millis()).unwrap_or_default();
+    serializer.collect_str(&format_args!("{time:.3}"))
 }
 
 fn client<S: Serializer>(client: &Option<IpAddr>, serializer: S) -> Result<S::Ok, S::Error> {

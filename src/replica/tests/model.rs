@@ -1,4 +1,4 @@
-//! Base, overlay and rebuilds against a plain map, and look-ups while keys change.
+//! Base, overlay and rebuilds against a plain map.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -6,33 +6,13 @@ use std::sync::Arc;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-use super::current::{Applied, Current, Rebuild};
-use super::snapshot::Snapshot;
+use super::Keys;
 use crate::authz::{
     KeyDigest, KeyId, KeyRecord, KeyStatus, RawGrants, Revision, Sha256Digest, Tenant, Timestamp,
 };
-use crate::wire::{Change, Epoch, KeySource, Secret, SecretDigest, SecretEntry};
-
-/// A source that a test makes up.
-pub(super) struct Keys {
-    pub(super) epoch: u128,
-    pub(super) revision: u64,
-    pub(super) entries: Vec<SecretEntry>,
-}
-
-impl KeySource for Keys {
-    fn epoch(&self) -> Epoch {
-        Epoch(self.epoch)
-    }
-
-    fn revision(&self) -> Revision {
-        Revision(self.revision)
-    }
-
-    fn entries(&mut self) -> Box<dyn Iterator<Item = SecretEntry> + '_> {
-        Box::new(self.entries.iter().cloned())
-    }
-}
+use crate::replica::current::{Applied, Current, Rebuild};
+use crate::replica::snapshot::Snapshot;
+use crate::wire::{Change, Epoch, Secret, SecretDigest, SecretEntry};
 
 /// Digests that crowd: half of them differ in their last byte only.
 fn digest(number: u8) -> SecretDigest {
