@@ -3,6 +3,9 @@
 //! Serde stops here: below, types are checked and nothing is optional that is required.
 
 mod change;
+pub mod decide;
+pub mod grants;
+pub mod rule;
 pub mod time;
 pub mod value;
 

@@ -291,6 +291,9 @@ impl<'p> Compiler<'p> {
         let Value::Object(members) = operand else {
             return Err(Fault::new(place, "expects an object"));
         };
+        if members.is_empty() {
+            return Err(Fault::new(place, "must not be empty"));
+        }
         let on_itself = members.iter().any(|(name, _)| is_operator(name));
         if !on_itself {
             return self.document(members, place, level + 1).map(Operator::Item);
