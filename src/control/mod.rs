@@ -16,7 +16,7 @@ mod service;
 mod store;
 mod token;
 
-pub use api::ServeError;
+pub use api::{ServeError, openapi_json};
 pub use caller::{Caller, MANAGE_KEYS};
 pub use command::{
     CreateOrgKey, GRACE_SECONDS_MAX, GRANTS_MAX, InvalidInput, KeyName, KeySlug, ListOrgKeys,

@@ -1,14 +1,28 @@
 //! Refusals as answers: one table from what went wrong to status, name and details.
 
-use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
+use super::answer;
 use crate::authz::Reason;
 use crate::control::command::InvalidInput;
 use crate::control::error::CommandError;
 use crate::control::store::StoreError;
+
+/// The body of a refusal.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ErrorBody {
+    /// The kind of refusal.
+    error: &'static str,
+    /// For people.
+    message: String,
+    /// For programs: `reason`, `field`, `needed`, where there is one.
+    #[schema(value_type = Object)]
+    details: Value,
+}
 
 /// A refusal on its way to an answer.
 #[derive(Debug, PartialEq)]
@@ -16,7 +30,7 @@ pub(in crate::control) struct ApiError {
     status: StatusCode,
     name: &'static str,
     message: String,
-    details: Value,
+    details: Box<Value>,
     challenge: Option<&'static str>,
 }
 
@@ -31,13 +45,16 @@ impl ApiError {
             status,
             name,
             message: message.into(),
-            details: json!({}),
+            details: Box::new(json!({})),
             challenge: None,
         }
     }
 
     fn with_details(self, details: Value) -> Self {
-        Self { details, ..self }
+        Self {
+            details: Box::new(details),
+            ..self
+        }
     }
 
     /// 400 for what is wrong with no field in particular.
@@ -52,9 +69,10 @@ impl ApiError {
             return Self::bad_request("the request shows more than one credential")
                 .with_details(details);
         }
-        let challenge = match reason {
-            Reason::MissingCredential => CHALLENGE,
-            _ => CHALLENGE_INVALID,
+        let challenge = if reason == Reason::MissingCredential {
+            CHALLENGE
+        } else {
+            CHALLENGE_INVALID
         };
         Self {
             challenge: Some(challenge),
@@ -194,17 +212,14 @@ impl From<CommandError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = json!({"error": self.name, "message": self.message, "details": self.details});
-        let mut response = Response::new(Body::from(body.to_string()));
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let body = ErrorBody {
+            error: self.name,
+            message: self.message,
+            details: *self.details,
+        };
+        let mut response = answer::json(self.status, &body);
         if let Some(challenge) = self.challenge {
-            headers.insert(
+            response.headers_mut().insert(
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static(challenge),
             );

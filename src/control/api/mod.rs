@@ -3,20 +3,30 @@
 //! Handlers are thin. What may be done is not decided here, and no answer but the one to a creation or a rotation
 //! holds a raw key.
 
+mod answer;
+mod auth;
 mod error;
+mod input;
+mod openapi;
+mod ops;
+mod org_keys;
+mod org_shapes;
 mod server;
+mod validate;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::get;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
 
 use super::config::AdminToken;
 use super::service::Keys;
+use error::ApiError;
 
+pub use openapi::openapi_json;
 pub use server::ServeError;
 pub(super) use server::serve;
 
@@ -27,6 +37,8 @@ pub(super) struct Api(Arc<Shared>);
 struct Shared {
     keys: Keys,
     admin_tokens: Arc<[AdminToken]>,
+    validations: validate::Limiter,
+    requests: ops::Requests,
     draining: AtomicBool,
 }
 
@@ -36,6 +48,8 @@ impl Api {
         Self(Arc::new(Shared {
             keys,
             admin_tokens,
+            validations: validate::Limiter::new(),
+            requests: ops::Requests::default(),
             draining: AtomicBool::new(false),
         }))
     }
@@ -45,18 +59,30 @@ impl Api {
         self.0.draining.store(true, Ordering::Relaxed);
     }
 
-    fn router(&self) -> Router {
-        Router::new()
-            .route("/healthz", get(StatusCode::OK))
-            .route("/readyz", get(ready))
-            .with_state(self.clone())
+    fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Relaxed)
     }
-}
 
-async fn ready(State(api): State<Api>) -> StatusCode {
-    if api.0.draining.load(Ordering::Relaxed) || api.0.keys.count().await.is_err() {
-        StatusCode::SERVICE_UNAVAILABLE
-    } else {
-        StatusCode::OK
+    fn router(&self) -> Router {
+        let keys = "/v2/orgs/{orgSlug}/api-keys";
+        Router::new()
+            .route(keys, get(org_keys::list).post(org_keys::create))
+            .route(&format!("{keys}/validate"), post(validate::validate))
+            .route(
+                &format!("{keys}/{{keyId}}"),
+                get(org_keys::fetch)
+                    .patch(org_keys::patch)
+                    .delete(org_keys::delete),
+            )
+            .route(&format!("{keys}/{{keyId}}/rotate"), post(org_keys::rotate))
+            .route("/healthz", get(ops::healthz))
+            .route("/readyz", get(ops::readyz))
+            .route("/metrics", get(ops::metrics))
+            .route("/openapi.json", get(openapi::openapi))
+            .fallback(async || ApiError::no_route())
+            .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+            .layer(from_fn_with_state(self.clone(), ops::counted))
+            .layer(DefaultBodyLimit::max(input::BODY_BYTES_MAX))
+            .with_state(self.clone())
     }
 }

@@ -138,13 +138,16 @@ impl Keys {
         Caller::key(Shown::new(key, self.0.pepper.as_ref()))
     }
 
-    /// Refuses callers without a live key that may do something here, before more is asked of them.
+    /// The organisation that a path names, for a caller with a live key that may do something there.
     ///
     /// # Errors
-    /// As any command of this caller on this organisation would fail.
-    pub(super) async fn admit(&self, caller: &Caller, org: &OrgSlug) -> Result<(), CommandError> {
+    /// As any command of this caller on that organisation would fail; or the path names none.
+    pub(super) async fn admit(&self, caller: &Caller, org: &str) -> Result<OrgSlug, CommandError> {
         let mut connection = self.0.store.readers().acquire().await?;
-        caller.judge(&mut connection, self.now()).await?.admit(org)
+        let actor = caller.judge(&mut connection, self.now()).await?;
+        let org = OrgSlug::parse(org)?;
+        actor.admit(&org)?;
+        Ok(org)
     }
 
     /// One page of the keys of an organisation.

@@ -1,0 +1,76 @@
+//! Answers to commands that were carried out.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde::Serialize;
+
+use super::Api;
+use super::input::preferred_wait;
+use crate::authz::Revision;
+
+/// At which revision the answer is true.
+const REVISION: HeaderName = HeaderName::from_static("keyward-revision");
+/// How many gateways of how many have applied a change.
+const ACKNOWLEDGED: HeaderName = HeaderName::from_static("keyward-acknowledged");
+/// Which preferences were honoured.
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// An answer of JSON that nobody keeps.
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    let (status, body) = match serde_json::to_vec(body) {
+        Ok(body) => (status, body),
+        Err(error) => {
+            tracing::error!(%error, "an answer of the control plane could not be written");
+            (StatusCode::INTERNAL_SERVER_ERROR, Vec::new())
+        }
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The answer to a question.
+pub(super) fn read(revision: Revision, body: &impl Serialize) -> Response {
+    let mut response = json(StatusCode::OK, body);
+    insert(&mut response, REVISION, &revision.0.to_string());
+    response
+}
+
+/// The answer to a change. It is applied already, so whoever would wait need not.
+pub(super) fn changed(
+    api: &Api,
+    asked: &HeaderMap,
+    status: StatusCode,
+    revision: Revision,
+    body: &impl Serialize,
+) -> Response {
+    let mut response = json(status, body);
+    insert(&mut response, REVISION, &revision.0.to_string());
+    if let Some(seconds) = preferred_wait(asked) {
+        let gateways = api.0.keys.gateways();
+        insert(
+            &mut response,
+            PREFERENCE_APPLIED,
+            &format!("wait={seconds}"),
+        );
+        insert(
+            &mut response,
+            ACKNOWLEDGED,
+            &format!("{gateways}/{gateways}"),
+        );
+    }
+    response
+}
+
+fn insert(response: &mut Response, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}

@@ -1,0 +1,238 @@
+//! Bodies, queries and paths read strictly: what is not expected is named, not ignored.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::IntoResponse as _;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer};
+
+use super::error::ApiError;
+use crate::authz::Timestamp;
+use crate::control::command::InvalidInput;
+use crate::wire::time::parse_rfc3339;
+
+/// Most bytes of a body.
+pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Longest wait that `Prefer: wait` may ask for, in seconds.
+const WAIT_SECONDS_MAX: u32 = 60;
+
+/// The bytes of a body, read to the end.
+pub(super) struct Body(Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        match Bytes::from_request(request, state).await {
+            Ok(bytes) => Ok(Self(bytes)),
+            Err(rejection) => Err(match rejection.into_response().status() {
+                StatusCode::PAYLOAD_TOO_LARGE => ApiError::body_too_large(BODY_BYTES_MAX),
+                _ => ApiError::bad_request("the body could not be read to its end"),
+            }),
+        }
+    }
+}
+
+impl Body {
+    /// The body as JSON of this shape.
+    ///
+    /// # Errors
+    /// It is not, and where.
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, InvalidInput> {
+        let mut json = serde_json::Deserializer::from_slice(&self.0);
+        let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let path = error.path().to_string();
+            let fault = error.into_inner().to_string();
+            InvalidInput::new(field_of(&path, &fault), format_args!("is refused: {fault}"))
+        })?;
+        json.end()
+            .map_err(|fault| InvalidInput::new("body", format_args!("is refused: {fault}")))?;
+        Ok(value)
+    }
+
+    /// The body as JSON of this shape, or the default of the shape where there is no body.
+    ///
+    /// # Errors
+    /// There is one of another shape, and where it differs.
+    pub(super) fn parse_or_default<T: DeserializeOwned + Default>(
+        &self,
+    ) -> Result<T, InvalidInput> {
+        if self.0.is_empty() {
+            Ok(T::default())
+        } else {
+            self.parse()
+        }
+    }
+}
+
+/// The field that a fault concerns. Serde quotes the name of one that is unknown, repeated or missing.
+fn field_of(path: &str, fault: &str) -> String {
+    let quoted = ["unknown field `", "duplicate field `", "missing field `"]
+        .iter()
+        .find_map(|prefix| fault.strip_prefix(prefix)?.split('`').next());
+    match (quoted, path) {
+        (Some(name), _) => name.to_owned(),
+        (None, "" | "." | "?") => "body".to_owned(),
+        (None, path) => path.to_owned(),
+    }
+}
+
+/// The parameters of a query.
+///
+/// # Errors
+/// One that is unknown, repeated or of the wrong type.
+pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, InvalidInput> {
+    Query::try_from_uri(uri)
+        .map(|Query(value)| value)
+        .map_err(|rejection| {
+            let fault = std::error::Error::source(&rejection)
+                .map_or_else(|| rejection.to_string(), ToString::to_string);
+            let (path, fault) = fault.split_once(": ").unwrap_or(("", &fault));
+            InvalidInput::new(field_of(path, fault), format_args!("is refused: {fault}"))
+        })
+}
+
+/// Segments of a path, percent-decoded.
+pub(super) struct Segments<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segments<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Path::from_request_parts(parts, state)
+            .await
+            .map(|Path(segments)| Self(segments))
+            .map_err(|_| ApiError::bad_request("the path is not UTF-8"))
+    }
+}
+
+/// How many seconds the client would wait for gateways to apply a change; `None`: it did not say.
+pub(super) fn preferred_wait(headers: &HeaderMap) -> Option<u32> {
+    headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .filter_map(|preference| preference.split(';').next()?.split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))
+        .and_then(|(_, seconds)| seconds.trim().trim_matches('"').parse().ok())
+        .map(|seconds: u32| seconds.min(WAIT_SECONDS_MAX))
+}
+
+/// A member that may be absent but, where it is there, is not `null`.
+pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// A member that tells absent from `null`.
+pub(super) fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// A moment of a field.
+///
+/// # Errors
+/// It is not written as RFC 3339 has it, or no such moment.
+pub(super) fn moment(field: &str, text: &str) -> Result<Timestamp, InvalidInput> {
+    parse_rfc3339(text)
+        .map_err(|fault| InvalidInput::new(field, format_args!("is refused: {fault}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Shape {
+        #[serde(default, deserialize_with = "present")]
+        name: Option<String>,
+        #[serde(default, deserialize_with = "nullable")]
+        owner: Option<Option<String>>,
+        #[serde(default)]
+        list: Vec<String>,
+    }
+
+    fn parse(text: &str) -> Result<Shape, String> {
+        Body(Bytes::copy_from_slice(text.as_bytes()))
+            .parse()
+            .map_err(|fault| fault.field)
+    }
+
+    #[test]
+    fn a_fault_names_its_field() {
+        for (text, field) in [
+            (r#"{"surprise":1}"#, "surprise"),
+            (r#"{"name":"a","name":"b"}"#, "name"),
+            (r#"{"name":null}"#, "name"),
+            (r#"{"name":7}"#, "name"),
+            (r#"{"list":["a",7]}"#, "list[1]"),
+            (r#"{"list":{"0":"a"}}"#, "list"),
+            (r#"{"name":"\ud800"}"#, "name"),
+            (r#"{"__proto__":{}}"#, "__proto__"),
+            ("{", "body"),
+            ("{} {}", "body"),
+            ("7", "body"),
+            ("", "body"),
+        ] {
+            assert_eq!(parse(text).err().as_deref(), Some(field), "{text}");
+        }
+    }
+
+    #[test]
+    fn absent_and_null_are_two_things() {
+        assert_eq!(parse("{}").unwrap().owner, None);
+        assert_eq!(parse(r#"{"owner":null}"#).unwrap().owner, Some(None));
+        assert_eq!(
+            parse(r#"{"owner":"a"}"#).unwrap().owner,
+            Some(Some("a".to_owned()))
+        );
+        let given = parse(r#"{"name":"n","list":["l"]}"#).unwrap();
+        assert_eq!((given.name.as_deref(), given.list.len()), (Some("n"), 1));
+    }
+
+    #[test]
+    fn a_fault_of_a_query_names_its_parameter() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Asked {
+            #[expect(dead_code, reason = "only its parsing is looked at")]
+            limit: Option<u32>,
+        }
+        let field = |query_text: &str| {
+            let uri: Uri = format!("/?{query_text}").parse().unwrap();
+            query::<Asked>(&uri).err().map(|fault| fault.field)
+        };
+        assert_eq!(field("limit=5"), None);
+        assert_eq!(field("limit=-1").as_deref(), Some("limit"));
+        assert_eq!(field("limit=1e308").as_deref(), Some("limit"));
+        assert_eq!(field("limit=1&limit=2").as_deref(), Some("limit"));
+        assert_eq!(field("surprise=1").as_deref(), Some("surprise"));
+    }
+
+    #[test]
+    fn a_preferred_wait_is_read_among_others_and_limited() {
+        let wait = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("prefer", HeaderValue::from_str(line).unwrap());
+            }
+            preferred_wait(&headers)
+        };
+        assert_eq!(wait(&[]), None);
+        assert_eq!(wait(&["wait=10"]), Some(10));
+        assert_eq!(wait(&["return=minimal, Wait = 5; x=y"]), Some(5));
+        assert_eq!(wait(&["respond-async", "wait=7"]), Some(7));
+        assert_eq!(wait(&["wait=3600"]), Some(60));
+        assert_eq!(wait(&["wait=soon"]), None);
+        assert_eq!(wait(&["wait=-1"]), None);
+    }
+}

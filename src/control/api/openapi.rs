@@ -1,0 +1,72 @@
+//! The description of the API, made from its handlers.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::{answer, org_keys, validate};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Keyward control plane",
+        description = "API keys made, changed and ended. Every answer carries `Keyward-Revision`; a change is on disk and applied by the embedded gateway before it is answered.",
+        version = "1",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    paths(
+        org_keys::create,
+        org_keys::list,
+        org_keys::fetch,
+        org_keys::patch,
+        org_keys::delete,
+        org_keys::rotate,
+        validate::validate,
+    ),
+    modifiers(&Credentials),
+    security(("admin" = []), ("api_key" = []), ("api_key_bearer" = [])),
+    tags((name = "Organizations", description = "Keys of organizations"))
+)]
+struct Description;
+
+/// The credentials that the API takes.
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let components = description.components.get_or_insert_default();
+        let bearer = |text: &str| {
+            let scheme = HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .description(Some(text))
+                .build();
+            SecurityScheme::Http(scheme)
+        };
+        components.add_security_scheme("admin", bearer("An admin token."));
+        components.add_security_scheme(
+            "api_key_bearer",
+            bearer("A key of the organization with `orgs:apikeys:manage`."),
+        );
+        components.add_security_scheme(
+            "api_key",
+            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
+                "x-prismeai-api-key",
+                "A key of the organization with `orgs:apikeys:manage`.",
+            ))),
+        );
+    }
+}
+
+/// The description, as JSON text that people can read too.
+///
+/// # Errors
+/// It cannot be written as JSON, which is a fault of this program.
+pub fn openapi_json() -> Result<String, serde_json::Error> {
+    Description::openapi().to_pretty_json()
+}
+
+/// The description, for programs.
+pub(super) async fn openapi() -> Response {
+    answer::json(StatusCode::OK, &Description::openapi())
+}

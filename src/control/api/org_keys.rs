@@ -1,0 +1,248 @@
+//! Keys of organisations over HTTP, in the shapes of Prisme.ai's API.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::Response;
+
+use super::Api;
+use super::answer;
+use super::auth::caller;
+use super::error::{ApiError, ErrorBody};
+use super::input::{Body, Segments, moment, query};
+use super::org_shapes::{
+    CreateBody, ListQuery, OrgApiKey, OrgApiKeyList, OrgApiKeyWithSecret, PatchBody, RotateBody,
+    Success, with_secret, without_secret,
+};
+use crate::control::caller::Caller;
+use crate::control::command::{
+    CreateOrgKey, InvalidInput, KeyName, KeySlug, ListOrgKeys, OrgGrants, OrgSlug, PatchOrgKey,
+    RotateOrgKey, Sort, parse_owner,
+};
+
+/// Create an API key. The raw key is answered once, here.
+#[utoipa::path(
+    post, path = "/v2/orgs/{orgSlug}/api-keys", operation_id = "createOrgApiKey", tag = "Organizations",
+    params(("orgSlug" = String, Path)), request_body = CreateBody,
+    responses(
+        (status = 201, description = "Created", body = OrgApiKeyWithSecret),
+        (status = 400, description = "A field is refused", body = ErrorBody),
+        (status = 401, description = "No live credential", body = ErrorBody),
+        (status = 403, description = "The credential may not", body = ErrorBody),
+        (status = 404, description = "Not an organization of the credential", body = ErrorBody),
+        (status = 409, description = "The slug is taken", body = ErrorBody),
+    )
+)]
+pub(super) async fn create(
+    State(api): State<Api>,
+    Segments(org): Segments<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let (caller, org) = admitted(&api, &headers, &org).await?;
+    let body: CreateBody = body.parse()?;
+    let create = CreateOrgKey {
+        slug: KeySlug::parse(&body.slug)?,
+        name: KeyName::parse(&body.name)?,
+        grants: OrgGrants::parse(body.permissions, body.scopes)?,
+        owner: parse_owner(body.owner_type.as_deref(), body.owner_id.as_deref())?,
+        expires_at: moment("expiresAt", &body.expires_at)?,
+    };
+    let made = api.0.keys.create_org_key(caller, org, create).await?;
+    let body = with_secret(made.value);
+    Ok(answer::changed(
+        &api,
+        &headers,
+        StatusCode::CREATED,
+        made.revision,
+        &body,
+    ))
+}
+
+/// List API keys. No raw key and no digest is shown.
+#[utoipa::path(
+    get, path = "/v2/orgs/{orgSlug}/api-keys", operation_id = "listOrgApiKeys", tag = "Organizations",
+    params(("orgSlug" = String, Path), ListQuery),
+    responses(
+        (status = 200, description = "One page", body = OrgApiKeyList),
+        (status = 400, description = "A parameter is refused", body = ErrorBody),
+        (status = 401, description = "No live credential", body = ErrorBody),
+        (status = 403, description = "The credential may not", body = ErrorBody),
+        (status = 404, description = "Not an organization of the credential", body = ErrorBody),
+    )
+)]
+pub(super) async fn list(
+    State(api): State<Api>,
+    Segments(org): Segments<String>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let (caller, org) = admitted(&api, &headers, &org).await?;
+    let asked = page_asked(query(&uri)?)?;
+    let page = api.0.keys.list_org_keys(&caller, &org, &asked).await?;
+    let list = OrgApiKeyList {
+        results: page.value.keys.into_iter().map(without_secret).collect(),
+        total: page.value.total,
+    };
+    Ok(answer::read(page.revision, &list))
+}
+
+/// Fetch an API key, without the raw key.
+#[utoipa::path(
+    get, path = "/v2/orgs/{orgSlug}/api-keys/{keyId}", operation_id = "getOrgApiKey", tag = "Organizations",
+    params(("orgSlug" = String, Path), ("keyId" = String, Path, description = "Id or slug")),
+    responses(
+        (status = 200, description = "The key", body = OrgApiKey),
+        (status = 401, description = "No live credential", body = ErrorBody),
+        (status = 403, description = "The credential may not", body = ErrorBody),
+        (status = 404, description = "No such key", body = ErrorBody),
+    )
+)]
+pub(super) async fn fetch(
+    State(api): State<Api>,
+    Segments((org, key)): Segments<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let (caller, org) = admitted(&api, &headers, &org).await?;
+    let found = api.0.keys.org_key(&caller, &org, &key).await?;
+    Ok(answer::read(found.revision, &without_secret(found.value)))
+}
+
+/// Update an API key.
+#[utoipa::path(
+    patch, path = "/v2/orgs/{orgSlug}/api-keys/{keyId}", operation_id = "updateOrgApiKey", tag = "Organizations",
+    params(("orgSlug" = String, Path), ("keyId" = String, Path, description = "Id or slug")),
+    request_body = PatchBody,
+    responses(
+        (status = 200, description = "The key as it is now", body = OrgApiKey),
+        (status = 400, description = "A field is refused", body = ErrorBody),
+        (status = 401, description = "No live credential", body = ErrorBody),
+        (status = 403, description = "The credential may not", body = ErrorBody),
+        (status = 404, description = "No such key", body = ErrorBody),
+        (status = 409, description = "The key was revoked, which is final", body = ErrorBody),
+    )
+)]
+pub(super) async fn patch(
+    State(api): State<Api>,
+    Segments((org, key)): Segments<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let (caller, org) = admitted(&api, &headers, &org).await?;
+    let body: PatchBody = body.parse()?;
+    let expires_at = body.expires_at.map(|text| moment("expiresAt", &text));
+    let patch = PatchOrgKey {
+        name: body.name.as_deref().map(KeyName::parse).transpose()?,
+        permissions: body.permissions,
+        scopes: body.scopes,
+        owner_kind: body.owner_type,
+        owner_id: body.owner_id,
+        expires_at: expires_at.transpose()?,
+        disabled: body.disabled,
+    };
+    let patched = api.0.keys.patch_org_key(caller, org, key, patch).await?;
+    let body = without_secret(patched.value);
+    Ok(answer::changed(
+        &api,
+        &headers,
+        StatusCode::OK,
+        patched.revision,
+        &body,
+    ))
+}
+
+/// Delete an API key.
+#[utoipa::path(
+    delete, path = "/v2/orgs/{orgSlug}/api-keys/{keyId}", operation_id = "deleteOrgApiKey", tag = "Organizations",
+    params(("orgSlug" = String, Path), ("keyId" = String, Path, description = "Id or slug")),
+    responses(
+        (status = 200, description = "It is gone", body = Success),
+        (status = 401, description = "No live credential", body = ErrorBody),
+        (status = 403, description = "The credential may not", body = ErrorBody),
+        (status = 404, description = "No such key", body = ErrorBody),
+    )
+)]
+pub(super) async fn delete(
+    State(api): State<Api>,
+    Segments((org, key)): Segments<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let (caller, org) = admitted(&api, &headers, &org).await?;
+    let deleted = api.0.keys.delete_org_key(caller, org, key).await?;
+    let body = Success { success: true };
+    Ok(answer::changed(
+        &api,
+        &headers,
+        StatusCode::OK,
+        deleted.revision,
+        &body,
+    ))
+}
+
+/// Give an API key a new secret. The raw key is answered once, here.
+#[utoipa::path(
+    post, path = "/v2/orgs/{orgSlug}/api-keys/{keyId}/rotate", operation_id = "rotateOrgApiKey", tag = "Organizations",
+    params(("orgSlug" = String, Path), ("keyId" = String, Path, description = "Id or slug")),
+    request_body = Option<RotateBody>,
+    responses(
+        (status = 200, description = "Rotated", body = OrgApiKeyWithSecret),
+        (status = 400, description = "A field is refused", body = ErrorBody),
+        (status = 401, description = "No live credential", body = ErrorBody),
+        (status = 403, description = "The credential may not", body = ErrorBody),
+        (status = 404, description = "No such key", body = ErrorBody),
+        (status = 409, description = "The key was revoked, which is final", body = ErrorBody),
+    )
+)]
+pub(super) async fn rotate(
+    State(api): State<Api>,
+    Segments((org, key)): Segments<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let (caller, org) = admitted(&api, &headers, &org).await?;
+    let body: RotateBody = body.parse_or_default()?;
+    let expires_at = body.expires_at.map(|text| moment("expiresAt", &text));
+    let rotate = RotateOrgKey::new(expires_at.transpose()?, body.grace_period_seconds)?;
+    let rotated = api.0.keys.rotate_org_key(caller, org, key, rotate).await?;
+    let body = with_secret(rotated.value);
+    Ok(answer::changed(
+        &api,
+        &headers,
+        StatusCode::OK,
+        rotated.revision,
+        &body,
+    ))
+}
+
+/// The caller and the organisation, once it is known that the one may do anything in the other. Before the body is
+/// looked at, so that strangers learn nothing from its faults.
+async fn admitted(
+    api: &Api,
+    headers: &HeaderMap,
+    org: &str,
+) -> Result<(Caller, OrgSlug), ApiError> {
+    let caller = caller(api, headers)?;
+    let org = api.0.keys.admit(&caller, org).await?;
+    Ok((caller, org))
+}
+
+fn page_asked(query: ListQuery) -> Result<ListOrgKeys, InvalidInput> {
+    let limit = query.limit.unwrap_or(ListOrgKeys::LIMIT_DEFAULT);
+    if !(1..=ListOrgKeys::LIMIT_MAX).contains(&limit) {
+        let problem = format!("is 1 to {}", ListOrgKeys::LIMIT_MAX);
+        return Err(InvalidInput::new("limit", problem));
+    }
+    let page = query.page.unwrap_or(1);
+    if page == 0 {
+        return Err(InvalidInput::new("page", "is 1 or more"));
+    }
+    Ok(ListOrgKeys {
+        limit,
+        page,
+        sort: match query.sort {
+            Some(sort) => Sort::parse(&sort)?,
+            None => Sort::NEWEST_FIRST,
+        },
+        owner_kind: query.owner_type,
+        owner_id: query.owner_id,
+    })
+}
