@@ -1,3 +1,8 @@
 //! Every integration test in one binary. One file a topic.
 // Says to clippy that helpers here are test code too.
 #![cfg(test)]
+
+#[cfg(feature = "control")]
+mod control_org;
+#[cfg(feature = "control")]
+mod control_support;

@@ -1,0 +1,302 @@
+//! A control plane for tests: in a directory of its own, on a free port, with a clock that tests turn.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use keyward::authz::{Pepper, Revision, Timestamp};
+use keyward::control::{AdminToken, Config, Control, OpenError};
+use keyward::wire::{Change, ChangeSink, Epoch, KeySource, SecretEntry};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+/// The admin token of every test.
+pub const ADMIN: &str = "admin-token-of-the-tests-0123456789";
+/// The moment at which every test begins: 2026-11-20T00:00:00Z.
+pub const START: i64 = 1_795_132_800_000;
+
+/// What was given to a gateway.
+#[derive(Debug, Default)]
+pub struct Sink {
+    /// Epoch and revision of the last whole state.
+    pub loaded: Mutex<Option<(Epoch, Revision)>>,
+    /// The keys of the last whole state.
+    pub entries: Mutex<Vec<SecretEntry>>,
+    /// The changes since.
+    pub changes: Mutex<Vec<Change>>,
+}
+
+impl ChangeSink for Sink {
+    fn load(&self, source: &mut dyn KeySource) {
+        *self.loaded.lock().unwrap() = Some((source.epoch(), source.revision()));
+        *self.entries.lock().unwrap() = source.entries().collect();
+    }
+
+    fn apply(&self, change: &Change) {
+        self.changes.lock().unwrap().push(change.clone());
+    }
+}
+
+/// Settings on a database in this directory.
+pub fn config(directory: &Path) -> Config {
+    Config {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        database: format!("sqlite://{}", directory.join("keyward.db").display()),
+        admin_tokens: vec![AdminToken::new(ADMIN).unwrap()],
+        pepper: Pepper::derive("the pepper of the tests"),
+        insecure: false,
+    }
+}
+
+/// A clock that stands at [`START`] until somebody moves it.
+#[derive(Debug, Clone)]
+pub struct Clock(Arc<AtomicI64>);
+
+impl Clock {
+    pub fn new() -> Self {
+        Self(Arc::new(AtomicI64::new(START)))
+    }
+
+    pub fn advance(&self, seconds: i64) {
+        self.0.fetch_add(seconds * 1000, Ordering::SeqCst);
+    }
+
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+
+    pub fn shared(&self) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
+        let clock = self.clone();
+        Arc::new(move || clock.now())
+    }
+}
+
+/// Opens a control plane on a runtime.
+pub fn open(runtime: &Runtime, config: &Config, clock: &Clock) -> Result<Control, OpenError> {
+    runtime.block_on(Control::open(config, "a test", clock.shared()))
+}
+
+/// A runtime for one test.
+pub fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// A control plane that serves.
+pub struct Plane {
+    pub address: SocketAddr,
+    pub clock: Clock,
+    pub sink: Arc<Sink>,
+    pub control: Arc<Control>,
+    pub runtime: Runtime,
+    stop: Option<oneshot::Sender<()>>,
+    stopped: Option<tokio::task::JoinHandle<()>>,
+    directory: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Plane {
+    /// One with a database of its own that goes with it.
+    pub fn start() -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut plane = Self::start_in(temporary.path(), Clock::new());
+        plane._temporary = Some(temporary);
+        plane
+    }
+
+    /// One on the database in this directory.
+    pub fn start_in(directory: &Path, clock: Clock) -> Self {
+        let runtime = runtime();
+        let control = Arc::new(open(&runtime, &config(directory), &clock).unwrap());
+        let sink = Arc::new(Sink::default());
+        runtime
+            .block_on(control.attach(Arc::clone(&sink) as Arc<dyn ChangeSink>))
+            .unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopping) = oneshot::channel::<()>();
+        let serving = Arc::clone(&control);
+        let stopped = runtime.spawn(async move {
+            let shutdown = async {
+                _ = stopping.await;
+            };
+            serving
+                .serve(listener, shutdown, Duration::from_secs(10))
+                .await
+                .unwrap();
+        });
+        Self {
+            address,
+            clock,
+            sink,
+            control,
+            runtime,
+            stop: Some(stop),
+            stopped: Some(stopped),
+            directory: directory.to_owned(),
+            _temporary: None,
+        }
+    }
+
+    /// The directory of the database.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Ends serving, as a signal would, and waits for it.
+    pub fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(stopped) = self.stopped.take() {
+            self.runtime.block_on(stopped).unwrap();
+        }
+    }
+
+    /// A request with the admin token.
+    pub fn admin(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+        self.call(
+            method,
+            path,
+            &[("authorization", &format!("Bearer {ADMIN}"))],
+            body,
+        )
+    }
+
+    /// A request with an API key.
+    pub fn with_key(&self, key: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
+        self.call(method, path, &[("x-prismeai-api-key", key)], body)
+    }
+
+    /// A request with these headers.
+    pub fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Answer {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        call(self.address, method, path, headers, body.as_bytes())
+    }
+
+    /// Makes a key and gives its id and its secret.
+    pub fn create(&self, org: &str, body: Value) -> (String, String) {
+        let made = self.admin("POST", &format!("/v2/orgs/{org}/api-keys"), Some(body));
+        assert_eq!(made.status, 201, "{:?}", made.body);
+        (made.text("id"), made.text("apiKey"))
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Value,
+    pub raw: String,
+}
+
+impl Answer {
+    /// The one header of this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut found = self.headers.iter().filter(|(own, _)| own == name);
+        let value = found.next().map(|(_, value)| value.as_str());
+        assert!(found.next().is_none(), "two headers `{name}`");
+        value
+    }
+
+    /// A string member of the body.
+    pub fn text(&self, member: &str) -> String {
+        self.body[member]
+            .as_str()
+            .unwrap_or_else(|| panic!("no `{member}` in {}", self.raw))
+            .to_owned()
+    }
+
+    /// The revision that it carries.
+    pub fn revision(&self) -> u64 {
+        self.header("keyward-revision")
+            .expect("a revision")
+            .parse()
+            .unwrap()
+    }
+
+    /// Asserts a refusal of this status and name, and gives its `details`.
+    #[track_caller]
+    pub fn refused(&self, status: u16, error: &str) -> &Value {
+        assert_eq!(
+            (self.status, self.body["error"].as_str()),
+            (status, Some(error)),
+            "{}",
+            self.raw
+        );
+        assert!(self.body["message"].is_string());
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+        &self.body["details"]
+    }
+}
+
+/// One request on a connection of its own.
+pub fn call(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: control\r\nconnection: close\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    // A refusal may come, and the connection close, before the body is written.
+    _ = stream.write_all(body);
+    let mut raw = Vec::new();
+    let mut chunk = [0; 4096];
+    while let Ok(length @ 1..) = stream.read(&mut chunk) {
+        raw.extend_from_slice(&chunk[..length]);
+    }
+    parse(&String::from_utf8(raw).expect("an answer in UTF-8"))
+}
+
+fn parse(raw: &str) -> Answer {
+    let (head, body) = raw
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("no answer in {raw:?}"));
+    let mut lines = head.split("\r\n");
+    let status = lines
+        .next()
+        .unwrap()
+        .split(' ')
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
+    let headers = lines
+        .map(|line| line.split_once(": ").unwrap_or((line, "")))
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    Answer {
+        status,
+        headers,
+        body: serde_json::from_str(body).unwrap_or_default(),
+        raw: raw.to_owned(),
+    }
+}
