@@ -1,0 +1,38 @@
+//! A warm decision allocates nothing: counted by an allocator, for each family.
+#![cfg(all(test, feature = "replica"))]
+
+#[path = "../benches/common/mod.rs"]
+mod common;
+
+use http::Method;
+use keyward::authz::{Admission, Decision, RequestFacts};
+
+#[test]
+fn a_warm_decision_allocates_nothing() {
+    let replica = common::replica(3_000);
+    let rulebook = common::rulebook(100);
+    for kind in common::KINDS {
+        let requests: Vec<_> = common::tokens_in_use(3_000, kind)
+            .iter()
+            .map(|token| common::request(kind, token))
+            .collect();
+        let pass = || {
+            for (headers, target) in &requests {
+                let facts = RequestFacts::new(&Method::GET, b"api.example.com", target, headers)
+                    .expect("canonical");
+                let snapshot = replica.pin().expect("a snapshot");
+                let Admission::NeedsKey(pending) = rulebook.admit(&facts) else {
+                    panic!("a key is shown")
+                };
+                let lookup = replica.look_up(&snapshot, &pending.key);
+                let decision = rulebook.conclude(&pending, lookup, &facts, common::NOW);
+                assert!(matches!(decision, Decision::Allow(_)), "{decision:?}");
+            }
+        };
+        // The first compiles the keys; the second lets moka finish what it puts off of an insertion.
+        pass();
+        pass();
+        let counted = allocation_counter::measure(pass);
+        assert_eq!(counted.count_total, 0, "{kind:?}: {counted:?}");
+    }
+}
