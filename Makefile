@@ -15,7 +15,7 @@ run: ## build Keyward and start the quickstart (ARGS="--listen 127.0.0.1:0 …" 
 	@exec $${CARGO_TARGET_DIR:-target}/release/keyward quickstart $(ARGS)
 
 test: ## everything that CI runs
-	@scripts/need cargo cc cmake nextest
+	@scripts/need cargo cc cmake curl nextest
 	@scripts/check
 
 soak: ## the long versions of the tests: 1,000,000 checks against the model, more and longer kills

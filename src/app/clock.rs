@@ -1,0 +1,23 @@
+//! The only clock. Everything below this floor is given `now`.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::authz::Timestamp;
+
+/// Says what time it is, to whoever was handed one.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The machine's clock.
+pub fn system() -> Clock {
+    Arc::new(now)
+}
+
+/// The moment of the call, by the machine's clock.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
+pub fn now() -> Timestamp {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}

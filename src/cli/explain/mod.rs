@@ -1,0 +1,259 @@
+//! `keyward explain`: one request judged by the code that serves, from the configuration and the keys on disk.
+//!
+//! Decides nothing itself. The steps are the gateway's, called in its order on its types.
+
+mod asked;
+mod report;
+
+use std::io::{self, IsTerminal as _, Read as _, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::failure::Failure;
+use crate::app::clock;
+use crate::authz::{
+    Admission, Decision, Denial, Family, KeyId, KeyLookup, KeyRecord, Pending, Reason,
+    RequestFacts, Rulebook,
+};
+use crate::config::{self, Flags, Resolved};
+use crate::control::ReadOnly;
+use crate::replica::{Replica, Snapshot};
+use asked::Asked;
+use report::{Report, Step, key_in_words};
+
+/// Longest key that is read from standard input.
+const KEY_BYTES_MAX: u64 = 4_096;
+
+/// Show the decision on one request, step by step
+#[derive(Debug, Args)]
+#[command(after_help = "\
+  keyward explain --config keyward.yaml --key-id key_1 GET /v1/agents/a1
+  pass show ci-key | keyward explain --config keyward.yaml --key - GET http://api.example.com/v1/agents/a1
+
+The keys are read from the database of the configuration, also while a process serves from it.
+A key on the command line can be seen by other users of the machine: prefer --key - or --key-id.")]
+pub struct ExplainArgs {
+    /// The configuration
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The key to show, or - to read it from standard input
+    #[arg(long, value_name = "TOKEN", conflicts_with = "key_id")]
+    key: Option<String>,
+    /// Judge the key with this id as if it had been shown
+    #[arg(long, value_name = "ID")]
+    key_id: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// The method
+    method: String,
+    /// The URL, or a path alone
+    url: String,
+    /// A header of the request; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+}
+
+/// Runs `keyward explain`.
+///
+/// # Errors
+/// Mistakes in the configuration, keys that cannot be read, or words that are no request. A refusal is an answer.
+pub fn run(args: &ExplainArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut asked = Asked::new(&args.method, &args.url, &args.headers)?;
+    let resolved = config::load(&args.config, &config::environment, Flags::default())
+        .map_err(|mistakes| Failure::told(mistakes.to_string()))?;
+    let keys = Keys::load(&resolved)?;
+    let rulebook = &resolved.proxy.rules.rulebook;
+    let named = args.key_id.as_ref().map(|id| keys.by_id(id)).transpose()?;
+    if let Some(token) = shown(args, named.as_ref())? {
+        asked.show(&token, &rulebook.credentials().sources)?;
+    }
+    let report = explain(&asked, rulebook, &keys, named);
+    if args.json {
+        let line = serde_json::to_string(&report).map_err(|error| Failure::chain(&error))?;
+        writeln!(out, "{line}")?;
+    } else {
+        report.print(out, io::stdout().is_terminal())?;
+    }
+    Ok(())
+}
+
+/// The token to show: the one given, or for a key that is known by its id a stand-in of its form.
+fn shown(args: &ExplainArgs, named: Option<&KeyRecord>) -> Result<Option<String>, Failure> {
+    match (args.key.as_deref(), named) {
+        (Some("-"), _) => {
+            let mut token = String::new();
+            io::stdin()
+                .take(KEY_BYTES_MAX)
+                .read_to_string(&mut token)
+                .map_err(|error| {
+                    Failure::told(format!(
+                        "the key cannot be read from standard input: {error}"
+                    ))
+                })?;
+            Ok(Some(token.trim_end_matches(['\r', '\n']).to_owned()))
+        }
+        (Some(token), _) => Ok(Some(token.to_owned())),
+        (None, Some(record)) => Ok(Some(stand_in(record.family()).to_owned())),
+        (None, None) => Ok(None),
+    }
+}
+
+/// A token that has the form of a family and is nobody's.
+const fn stand_in(family: Family) -> &'static str {
+    match family {
+        Family::Org => "iak_org_00000000-0000-4000-8000-000000000000",
+        Family::Workspace => "00000000-0000-4000-8000-000000000000",
+        Family::Access => "sk-orq-00000000000000000000000000-000000000000000000000000",
+    }
+}
+
+/// The keys on disk, as a gateway holds them.
+struct Keys {
+    replica: Arc<Replica>,
+    snapshot: Arc<Snapshot>,
+}
+
+impl Keys {
+    fn load(resolved: &Resolved) -> Result<Self, Failure> {
+        let source = resolved.control.as_ref().ok_or_else(|| {
+            Failure::told(
+                "the configuration has no keys on this machine: `explain` needs `keys.embedded`",
+            )
+        })?;
+        let replica = Replica::new(resolved.replica.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::chain(&error))?;
+        runtime.block_on(async {
+            let database = ReadOnly::open(source)
+                .await
+                .map_err(|error| Failure::chain(&error))?;
+            database
+                .load_into(Arc::clone(&replica) as _)
+                .await
+                .map_err(|error| Failure::chain(&error))
+        })?;
+        let snapshot = replica
+            .pin()
+            .ok_or_else(|| Failure::told("the database holds no snapshot of keys"))?;
+        Ok(Self { replica, snapshot })
+    }
+
+    fn by_id(&self, id: &str) -> Result<KeyRecord, Failure> {
+        self.record(&KeyId::new(id)).ok_or_else(|| {
+            Failure::told(format!(
+                "there is no key with the id `{id}`: `keyward keys list` shows them"
+            ))
+        })
+    }
+
+    fn record(&self, id: &KeyId) -> Option<KeyRecord> {
+        self.snapshot.record(id).map(|record| record.into_owned())
+    }
+
+    /// What the gateway finds; for a key that was named by its id, that key.
+    fn look_up(&self, pending: &Pending<'_>, named: Option<&KeyRecord>) -> KeyLookup {
+        let Some(named) = named else {
+            return self.replica.look_up(&self.snapshot, &pending.key);
+        };
+        match self.replica.by_id(&self.snapshot, &named.id) {
+            Some(principal) => KeyLookup::Found {
+                principal,
+                retired_at: None,
+            },
+            None => KeyLookup::Unknown,
+        }
+    }
+}
+
+/// Takes the request through the steps, noting what each came to.
+fn explain(asked: &Asked, rulebook: &Rulebook, keys: &Keys, named: Option<KeyRecord>) -> Report {
+    let mut steps = Vec::new();
+    let routes = rulebook.routes();
+    let framed = asked.check_framing().map_err(|error| error.detail);
+    let facts = framed.and_then(|()| {
+        RequestFacts::new(
+            &asked.method,
+            asked.host.as_bytes(),
+            asked.target.as_bytes(),
+            &asked.headers,
+        )
+        .map_err(|error| error.0)
+    });
+    let facts = match facts {
+        Ok(facts) => facts,
+        Err(detail) => {
+            note(&mut steps, "request", format!("is not canonical: {detail}"));
+            let denial = Denial {
+                detail: Some(detail),
+                ..Denial::new(Reason::MalformedRequest)
+            };
+            return Report::new(&Decision::Deny(denial), routes, None, steps);
+        }
+    };
+    note(
+        &mut steps,
+        "request",
+        format!(
+            "{} {} on {}",
+            facts.method,
+            facts.path.canonical(),
+            facts.host.as_str()
+        ),
+    );
+    let pending = match rulebook.admit(&facts) {
+        Admission::Decided(decision) => {
+            note_route(&mut steps, rulebook, &decision);
+            note(
+                &mut steps,
+                "key",
+                "none was needed, or none could be judged".to_owned(),
+            );
+            return Report::new(&decision, routes, None, steps);
+        }
+        Admission::NeedsKey(pending) => pending,
+    };
+    let route = routes
+        .spec(pending.route)
+        .map_or("-", |spec| spec.name.as_str());
+    note(&mut steps, "route", route.to_owned());
+    note(
+        &mut steps,
+        "credential",
+        format!("one key, of the form of family {}", pending.key.family()),
+    );
+    let lookup = keys.look_up(&pending, named.as_ref());
+    let record = match &lookup {
+        KeyLookup::Found { principal, .. } => keys.record(&principal.id),
+        KeyLookup::Unknown | KeyLookup::Unavailable => None,
+    };
+    let found = record
+        .as_ref()
+        .map_or_else(|| "there is no such key".to_owned(), key_in_words);
+    note(&mut steps, "key", found);
+    let decision = rulebook.conclude(&pending, lookup, &facts, clock::now());
+    Report::new(&decision, routes, record.as_ref(), steps)
+}
+
+fn note_route(steps: &mut Vec<Step>, rulebook: &Rulebook, decision: &Decision) {
+    let route = match decision {
+        Decision::Allow(permit) => Some(permit.route()),
+        Decision::Deny(denial) => denial.route,
+    };
+    let name = route
+        .and_then(|route| rulebook.routes().spec(route))
+        .map(|spec| spec.name.clone());
+    note(
+        steps,
+        "route",
+        name.unwrap_or_else(|| "none takes it".to_owned()),
+    );
+}
+
+fn note(steps: &mut Vec<Step>, step: &'static str, outcome: String) {
+    steps.push(Step { step, outcome });
+}

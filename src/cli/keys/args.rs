@@ -1,0 +1,194 @@
+//! What can be typed after `keyward keys`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// Manage API keys through a control plane.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The admin token is taken from KEYWARD_ADMIN_TOKEN, else from the file that the control plane made.
+
+  keyward keys create --org acme --slug ci --name CI --expires-in 90d --permission 'agents:*' --scope '*'
+  keyward keys list --org acme
+  keyward keys rotate --org acme ci --grace-period 24h")]
+pub struct KeysArgs {
+    /// Where the control plane is
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8081"
+    )]
+    pub control: String,
+    /// The file that holds the admin token when KEYWARD_ADMIN_TOKEN is not set
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "keyward-data/admin-token"
+    )]
+    pub token_file: PathBuf,
+    /// Print the control plane's answer as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Make a key and print it, this once
+    Create(CreateArgs),
+    /// List the keys of an organisation
+    List(ListArgs),
+    /// Show one key
+    Get(OneKey),
+    /// Change what is given, and leave the rest
+    Update(UpdateArgs),
+    /// Give a key a new secret and print it, this once
+    Rotate(RotateArgs),
+    /// Switch a key off; `update --disabled false` switches it on again
+    Disable(OneKey),
+    /// End a key for ever (organisation keys know no such status: the key is deleted)
+    Revoke(OneKey),
+    /// Delete a key
+    Delete(OneKey),
+}
+
+/// One key of an organisation.
+#[derive(Debug, Args)]
+pub struct OneKey {
+    /// Slug of the organisation
+    #[arg(long, value_name = "SLUG")]
+    pub org: String,
+    /// Id or slug of the key
+    #[arg(value_name = "KEY")]
+    pub key: String,
+}
+
+/// A moment, absolute or from now.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct Expiry {
+    /// When it expires, e.g. 2030-01-01T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub expires_at: Option<String>,
+    /// When it expires, from now on: 90d, 12h, 30m, 45s
+    #[arg(long, value_name = "SPAN", value_parser = super::span::parse_seconds)]
+    pub expires_in: Option<i64>,
+}
+
+/// Whom a key is for.
+#[derive(Debug, Args)]
+pub struct OwnerArgs {
+    /// The kind of its owner, e.g. agent, user
+    #[arg(long, value_name = "TYPE")]
+    pub owner_type: Option<String>,
+    /// The owner's id
+    #[arg(long, value_name = "ID")]
+    pub owner_id: Option<String>,
+}
+
+/// A new key.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// Slug of the organisation
+    #[arg(long, value_name = "SLUG")]
+    pub org: String,
+    /// Name for machines, unique in the organisation
+    #[arg(long, value_name = "SLUG")]
+    pub slug: String,
+    /// Name for people [default: the slug]
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+    /// What it may do, e.g. 'orgs:*'; may be repeated
+    #[arg(long = "permission", value_name = "PERMISSION")]
+    pub permissions: Vec<String>,
+    /// To which resources, e.g. agents:a1; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<String>,
+    /// Whom it is for.
+    #[command(flatten)]
+    pub owner: OwnerArgs,
+    /// When it expires.
+    #[command(flatten)]
+    pub expiry: Expiry,
+}
+
+/// Which keys, and how many.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Slug of the organisation
+    #[arg(long, value_name = "SLUG")]
+    pub org: String,
+    /// Keys on a page (1–200)
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u32>,
+    /// Which page, from 1
+    #[arg(long, value_name = "N")]
+    pub page: Option<u32>,
+    /// Field to sort by, downwards with `-` before it
+    #[arg(long, allow_hyphen_values = true, value_name = "FIELD")]
+    pub sort: Option<String>,
+    /// Only keys of this owner.
+    #[command(flatten)]
+    pub owner: OwnerArgs,
+}
+
+/// Yes or no.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Switch {
+    /// Yes
+    True,
+    /// No
+    False,
+}
+
+/// What is to be different.
+#[derive(Debug, Args)]
+pub struct UpdateArgs {
+    /// Which key.
+    #[command(flatten)]
+    pub key: OneKey,
+    /// Name for people
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+    /// What it may do, in place of what it could; may be repeated
+    #[arg(long = "permission", value_name = "PERMISSION")]
+    pub permissions: Vec<String>,
+    /// Take all permissions away
+    #[arg(long, conflicts_with = "permissions")]
+    pub no_permissions: bool,
+    /// To which resources, in place of the former ones; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<String>,
+    /// Take all scopes away
+    #[arg(long, conflicts_with = "scopes")]
+    pub no_scopes: bool,
+    /// Switch it off or on
+    #[arg(long, value_name = "BOOL")]
+    pub disabled: Option<Switch>,
+    /// Whom it is for.
+    #[command(flatten)]
+    pub owner: OwnerArgs,
+    /// When it expires.
+    #[command(flatten)]
+    pub expiry: Expiry,
+}
+
+/// How to rotate.
+#[derive(Debug, Args)]
+pub struct RotateArgs {
+    /// Which key.
+    #[command(flatten)]
+    pub key: OneKey,
+    /// How long the old secret goes on working: 24h, 30m [default: not at all]
+    #[arg(long, value_name = "SPAN", value_parser = super::span::parse_seconds)]
+    pub grace_period: Option<i64>,
+    /// When the key expires.
+    #[command(flatten)]
+    pub expiry: Expiry,
+}

@@ -1,0 +1,118 @@
+//! Requests to a control plane, and what its refusals mean to the person at the terminal.
+//!
+//! Knows the frame of the API (paths, token, error bodies), not the meaning of its fields.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode, Url};
+use serde_json::Value;
+
+use crate::app::AdminSecret;
+use crate::cli::failure::{Failure, chain};
+
+/// How long a control plane may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A control plane and the token for it.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: AdminSecret,
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// Its method.
+    pub method: Method,
+    /// The segments of its path, as they are: they are encoded here.
+    pub path: &'a [&'a str],
+    /// Its query.
+    pub query: Vec<(&'static str, String)>,
+    /// Its body.
+    pub body: Option<Value>,
+}
+
+impl Client {
+    /// A client for the control plane at `base`.
+    ///
+    /// # Errors
+    /// `base` is no URL that requests can be made to.
+    pub fn new(base: &str, token: AdminSecret) -> Result<Self, Failure> {
+        let base = Url::parse(base)
+            .ok()
+            .filter(|base| base.scheme() == "http" && base.has_host())
+            .ok_or_else(|| {
+                Failure::told(format!(
+                    "`{base}` is no address of a control plane: give --control http://HOST:PORT"
+                ))
+            })?;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(TIMEOUT)
+            .build()
+            .map_err(|error| Failure::chain(&error))?;
+        Ok(Self { http, base, token })
+    }
+
+    /// Makes a request and returns the body of the answer; `Null` where it has none.
+    ///
+    /// # Errors
+    /// The control plane cannot be reached or refuses.
+    pub async fn call(&self, call: Call<'_>) -> Result<Value, Failure> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(call.path);
+        }
+        let mut request = self
+            .http
+            .request(call.method, url)
+            .bearer_auth(self.token.reveal())
+            .query(&call.query);
+        if let Some(body) = &call.body {
+            request = request.json(body);
+        }
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(error))?;
+        let status = response.status();
+        let text = response
+            .text()
+            .await
+            .map_err(|error| self.unreachable(error))?;
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(Failure::told(refusal(status, &body)))
+        }
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> Failure {
+        let why = chain(&error.without_url());
+        Failure::told(format!(
+            "the control plane at {} cannot be reached ({why}): start it, or name another with --control",
+            self.base
+        ))
+    }
+}
+
+/// What a refusal means here: the control plane's message, and what to do about it.
+fn refusal(status: StatusCode, body: &Value) -> String {
+    let message = body
+        .get("message")
+        .and_then(Value::as_str)
+        .unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given"));
+    let hint = match status {
+        StatusCode::UNAUTHORIZED => {
+            ": set KEYWARD_ADMIN_TOKEN or --token-file to the token of this control plane"
+        }
+        StatusCode::NOT_FOUND => ": `keyward keys list` shows the keys that there are",
+        StatusCode::CONFLICT => ": choose another slug",
+        _ => "",
+    };
+    format!("refused ({}): {message}{hint}", status.as_u16())
+}

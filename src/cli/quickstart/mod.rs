@@ -1,0 +1,148 @@
+//! `keyward quickstart`: everything on this machine, with keys to try.
+
+mod sample;
+mod sample_keys;
+mod tour;
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::json;
+
+use super::failure::Failure;
+use super::serve;
+use crate::app::{self, Running, admin_token};
+use crate::config::{self, Flags, Resolved};
+use crate::proxy::ListenAddr;
+use sample::Sample;
+use tour::{Places, SampleKeys};
+
+/// The configuration that is run, as it is in the repository.
+const CONFIGURATION: &str = include_str!("../../../config/quickstart.yaml");
+
+/// Run everything on this machine and print lines to paste
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Starts a gateway, a control plane on SQLite, and a sample upstream that answers with what reached it.
+Every start makes fresh sample keys and revokes the former ones. SIGTERM or Ctrl-C ends it.
+
+KEYWARD_ADMIN_TOKEN   admin token of the control plane; without it one is made in DIR/admin-token
+KEYWARD_LOG           events on standard error: warn (default), info, keyward=debug, …")]
+pub struct QuickstartArgs {
+    /// Where the database and the admin token are kept
+    #[arg(long, value_name = "DIR", default_value = "keyward-data")]
+    dir: PathBuf,
+    /// Where the gateway listens; with port 0 all three ports are free ones
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where the control plane listens [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDR")]
+    control_listen: Option<SocketAddr>,
+    /// Where metrics, health and reload are [default: 127.0.0.1:9900]
+    #[arg(long, value_name = "ADDR")]
+    ops_listen: Option<SocketAddr>,
+    /// Print one line of JSON when ready
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `keyward quickstart`.
+///
+/// # Errors
+/// What is in the way of starting.
+pub fn run(args: &QuickstartArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    serve::events("warn")?;
+    let sample = Sample::bind().map_err(|error| {
+        Failure::told(format!(
+            "there is no free port for the sample upstream: {error}"
+        ))
+    })?;
+    let resolved = configuration(args, sample.address())?;
+    let rules = Arc::new(|| Err("the quickstart has no file to read again".to_owned()));
+    let prepared = serve::prepare(
+        resolved,
+        "keyward quickstart",
+        Box::new(io::stderr()),
+        rules,
+    )?;
+    let running = app::start(prepared.plan).map_err(|error| Failure::chain(&error))?;
+    running.runtime().spawn(sample.serve());
+    let keys = running
+        .runtime()
+        .block_on(sample_keys::refresh(running.keys()))?;
+    let places = places(&running)?;
+    if args.json {
+        writeln!(out, "{}", line(&places, &keys, prepared.admin.reveal()))?;
+    } else {
+        tour::print(out, &places, &keys, &whereabouts(&args.dir))?;
+    }
+    out.flush()?;
+    running.until_ended();
+    Ok(())
+}
+
+/// The repository's configuration with this command's addresses.
+fn configuration(args: &QuickstartArgs, sample: SocketAddr) -> Result<Resolved, Failure> {
+    let free = args.listen.port() == 0;
+    let beside = |given: Option<SocketAddr>, port| {
+        given
+            .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, if free { 0 } else { port })))
+    };
+    let data = args.dir.display().to_string();
+    let variables = |name: &str| match name {
+        "KEYWARD_LISTEN" => Some(args.listen.to_string()),
+        "KEYWARD_CONTROL_LISTEN" => Some(beside(args.control_listen, 8081).to_string()),
+        "KEYWARD_OPS_LISTEN" => Some(beside(args.ops_listen, 9900).to_string()),
+        "KEYWARD_DATA" => Some(data.clone()),
+        "KEYWARD_SAMPLE_UPSTREAM" => Some(sample.to_string()),
+        other => config::environment(other),
+    };
+    config::load_text(
+        "config/quickstart.yaml",
+        CONFIGURATION,
+        &variables,
+        Flags::default(),
+    )
+    .map_err(|mistakes| Failure::told(mistakes.to_string()))
+}
+
+fn places(running: &Running) -> Result<Places, Failure> {
+    let gateway = running
+        .gateway()
+        .addresses()
+        .into_iter()
+        .find_map(|address| match address {
+            ListenAddr::Tcp(address) => Some(address),
+            ListenAddr::Unix(_) => None,
+        });
+    let (Some(gateway), Some(ops)) = (gateway, running.gateway().ops_address()) else {
+        return Err(Failure::told(
+            "config/quickstart.yaml has no listener for the gateway or for operators",
+        ));
+    };
+    Ok(Places {
+        gateway: format!("http://{gateway}"),
+        control: format!("http://{}", running.control_address()),
+        ops: format!("http://{ops}"),
+    })
+}
+
+fn line(places: &Places, keys: &SampleKeys, admin_token: &str) -> serde_json::Value {
+    json!({
+        "gateway": places.gateway,
+        "control": places.control,
+        "ops": places.ops,
+        "admin_token": admin_token,
+        "keys": { "org": keys.org, "workspace": keys.workspace, "access": keys.access },
+    })
+}
+
+fn whereabouts(dir: &Path) -> String {
+    match config::environment(admin_token::VARIABLE) {
+        Some(_) => admin_token::VARIABLE.to_owned(),
+        None => dir.join(admin_token::FILE_NAME).display().to_string(),
+    }
+}

@@ -1,0 +1,64 @@
+//! What `run` and `quickstart` have in common: from a resolved configuration to a plan that `app` starts.
+
+use std::io::Write;
+
+use super::failure::Failure;
+use crate::app::{AdminSecret, Plan, ReadRules, admin_token, data};
+use crate::config::{self, Resolved};
+use crate::control::AdminToken;
+
+/// Environment variable that filters the events on standard error, e.g. `info` or `keyward=debug`.
+const LOG_VARIABLE: &str = "KEYWARD_LOG";
+
+/// Sends events to standard error, filtered by the environment or else by `default`.
+///
+/// # Errors
+/// The filter in the environment is none.
+pub fn events(default: &str) -> Result<(), Failure> {
+    let filter = config::environment(LOG_VARIABLE).unwrap_or_else(|| default.to_owned());
+    crate::telemetry::init_tracing(true, &filter)
+        .map_err(|error| Failure::told(format!("{LOG_VARIABLE}: {error}")))
+}
+
+/// A plan, and the admin token to make requests with.
+pub struct Prepared {
+    /// What to start.
+    pub plan: Plan,
+    /// The first of the admin tokens.
+    pub admin: AdminSecret,
+}
+
+/// Makes the data directory and the admin token where they are not there yet, and puts the plan together.
+///
+/// # Errors
+/// There is no source of keys, or the data directory or the admin token cannot be had.
+pub fn prepare(
+    resolved: Resolved,
+    purpose: &'static str,
+    access_log: Box<dyn Write + Send>,
+    rules: ReadRules,
+) -> Result<Prepared, Failure> {
+    let mut control = resolved.control.ok_or_else(|| {
+        Failure::told("the configuration has no source of keys: set `keys.embedded`")
+    })?;
+    let directory = data::directory_of(&control.database);
+    data::make(directory).map_err(|error| Failure::chain(&error))?;
+    let given = config::environment(admin_token::VARIABLE);
+    let secrets =
+        admin_token::obtain(given.as_deref(), directory).map_err(|error| Failure::chain(&error))?;
+    let tokens: Result<Vec<AdminToken>, _> = secrets.iter().map(AdminSecret::to_token).collect();
+    control.admin_tokens = tokens.map_err(|error| Failure::chain(&error))?;
+    let admin = secrets
+        .into_iter()
+        .next()
+        .ok_or_else(|| Failure::told("there is no admin token"))?;
+    let plan = Plan {
+        gateway: resolved.proxy,
+        control,
+        replica: resolved.replica,
+        purpose,
+        access_log,
+        rules,
+    };
+    Ok(Prepared { plan, admin })
+}
