@@ -6,3 +6,4 @@
 mod control_org;
 #[cfg(feature = "control")]
 mod control_support;
+mod request_allocations;

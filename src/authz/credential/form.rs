@@ -1,6 +1,7 @@
 //! The forms of tokens. A form says what a token claims to be, never whether it is any good.
 
 use super::super::id::Family;
+use super::super::request::BASE64URL;
 
 /// The form of a token, which tells API keys from user tokens without any look-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,12 +71,11 @@ fn is_org_slug(slug: &[u8]) -> bool {
 
 /// 8-4-4-4-12 hexadecimal digits, in either case.
 fn is_uuid(text: &[u8]) -> bool {
-    const DIGITS: [usize; 5] = [8, 4, 4, 4, 12];
-    text.len() == 36
-        && text.split(|&byte| byte == b'-').map(<[u8]>::len).eq(DIGITS)
-        && text
-            .iter()
-            .all(|byte| byte.is_ascii_hexdigit() || *byte == b'-')
+    let fits = |(at, byte): (usize, &u8)| match at {
+        8 | 13 | 18 | 23 => *byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    text.len() == 36 && text.iter().enumerate().all(fits)
 }
 
 /// `{ULID}-{secret}`.
@@ -86,7 +86,7 @@ fn is_access_key(rest: &[u8]) -> bool {
         Some((ulid, [b'-', secret @ ..])) => {
             ulid.iter().copied().all(is_crockford)
                 && SECRET_BYTES.contains(&secret.len())
-                && secret.iter().copied().all(is_base64url)
+                && BASE64URL.holds_all_of(secret)
         }
         _ => false,
     }
@@ -95,10 +95,6 @@ fn is_access_key(rest: &[u8]) -> bool {
 /// A digit of Crockford's base 32: no I, L, O, U.
 fn is_crockford(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() && !matches!(byte.to_ascii_uppercase(), b'I' | b'L' | b'O' | b'U')
-}
-
-fn is_base64url(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
 fn is_user_token(token: &[u8]) -> bool {
@@ -113,7 +109,7 @@ fn is_user_token(token: &[u8]) -> bool {
 
 /// Three parts in base64url, none empty (an unsigned one is none), the first of which begins as JSON objects do.
 fn is_jwt(token: &[u8]) -> bool {
-    let part = |part: &[u8]| !part.is_empty() && part.iter().copied().all(is_base64url);
+    let part = |part: &[u8]| !part.is_empty() && BASE64URL.holds_all_of(part);
     token.starts_with(b"ey")
         && token.split(|&byte| byte == b'.').count() == 3
         && token.split(|&byte| byte == b'.').all(part)

@@ -6,8 +6,8 @@
 use super::super::strip::is_spelling_of;
 use super::host::Host;
 use super::query::Query;
-use super::target::{Target, is_token_byte};
-use super::{InvalidRequest, path};
+use super::target::Target;
+use super::{InvalidRequest, bytes, path};
 
 /// Why the framing of a message is refused. Answered 400, and the connection closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +44,9 @@ pub struct HeadView<'a> {
 pub fn check_framing(head: &HeadView<'_>) -> Result<(), FramingError> {
     if head.minor_version > 1 {
         return refuse("the version is neither HTTP/1.0 nor HTTP/1.1");
+    }
+    if !is_token(head.method) {
+        return refuse("the method is not a token");
     }
     let target = Target::split(head.method, head.target)?;
     let frame = Frame::read(head.headers)?;
@@ -152,16 +155,17 @@ fn once<'a>(
     }
 }
 
+fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && bytes::TOKEN.holds_all_of(text)
+}
+
 /// Names are tokens, so that no space stands before the colon and no line is folded; values hold no control byte
 /// but the tabulator.
 fn check_line(name: &str, value: &[u8]) -> Result<(), FramingError> {
-    if name.is_empty() || !name.bytes().all(is_token_byte) {
+    if !is_token(name.as_bytes()) {
         return refuse("a header name that is not a token");
     }
-    if value
-        .iter()
-        .any(|byte| byte.is_ascii_control() && *byte != b'\t')
-    {
+    if !bytes::HEADER_VALUE.holds_all_of(value) {
         return refuse("a control byte in a header value");
     }
     Ok(())

@@ -35,12 +35,13 @@ impl<'a> Host<'a> {
     pub(super) fn split(raw: &'a [u8]) -> Result<(Self, Option<u16>), InvalidRequest> {
         let text = std::str::from_utf8(raw).map_err(|_| INVALID)?;
         // The colons of an IPv6 address end with its bracket.
-        let bracket = text.rfind(']').unwrap_or(0);
-        let colon = text
-            .get(bracket..)
-            .and_then(|tail| tail.find(':'))
-            .map(|at| bracket + at);
-        let (name, port) = match colon.and_then(|at| text.split_at_checked(at)) {
+        let bracket = match raw {
+            [b'[', ..] => text.rfind(']').unwrap_or(0),
+            _ => 0,
+        };
+        let mut after = raw.iter().skip(bracket);
+        let colon = after.position(|&byte| byte == b':');
+        let (name, port) = match colon.and_then(|at| text.split_at_checked(bracket + at)) {
             Some((name, port)) => (name, Some(parse_port(port)?)),
             None => (text, None),
         };

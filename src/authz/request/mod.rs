@@ -3,6 +3,7 @@
 //! Knows the bytes of a request line and of a head, and which of them have one meaning only. It refuses to
 //! know what any of them is good for: no route, no key, no policy is consulted here.
 
+mod bytes;
 mod escape;
 mod framing;
 mod host;
@@ -19,6 +20,7 @@ pub use query::Query;
 
 use target::Target;
 
+pub(super) use bytes::BASE64URL;
 pub(super) use escape::{decode, decode_form};
 pub(super) use path::slice;
 pub(super) use query::{Occurrence, occurrences, raw_pairs};

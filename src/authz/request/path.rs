@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::{InvalidRequest, escape};
+use super::{InvalidRequest, bytes, escape};
 
 const BROKEN_ESCAPE: InvalidRequest = InvalidRequest("a `%` in the path without two hex digits");
 
@@ -40,14 +40,14 @@ impl<'a> Path<'a> {
     pub fn parse(raw: &'a [u8]) -> Result<Self, InvalidRequest> {
         let canonical = canonicalise(raw)?;
         let (mut segments, trailing_slash) = split_segments(&canonical);
-        let (decoded, encoded_slash) = if canonical.contains('%') {
+        let (decoded, encoded_slash) = if canonical.as_bytes().contains(&b'%') {
             let decoded = decode_segments(&canonical, &mut segments)?;
             (Some(decoded), canonical.contains("%2F"))
         } else {
             (None, false)
         };
         let text = decoded.as_deref().unwrap_or(&canonical);
-        let matrix = text.bytes().any(|byte| byte == b';');
+        let matrix = text.as_bytes().contains(&b';');
         check_segments(text, &segments, trailing_slash, encoded_slash || matrix)?;
         Ok(Self {
             canonical,
@@ -121,15 +121,6 @@ pub(in crate::authz) fn slice<'t>(text: &'t str, range: &Range<u32>) -> Option<&
     text.get(range.start as usize..range.end as usize)
 }
 
-/// Whether `byte` may stand in a path as it is. `%` may, as the beginning of an escape.
-const fn is_path_byte(byte: u8) -> bool {
-    matches!(byte, b'!'..=b'~')
-        && !matches!(
-            byte,
-            b'"' | b'#' | b'<' | b'>' | b'?' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}'
-        )
-}
-
 /// Refuses a path with a byte that the norm does not take.
 ///
 /// # Errors
@@ -142,7 +133,7 @@ pub(super) fn check_bytes(raw: &[u8]) -> Result<&str, InvalidRequest> {
     if raw.first() != Some(&b'/') {
         return Err(InvalidRequest("the path does not begin with `/`"));
     }
-    if !raw.iter().copied().all(is_path_byte) {
+    if !bytes::PATH.holds_all_of(raw) {
         return Err(FORBIDDEN);
     }
     std::str::from_utf8(raw).map_err(|_| FORBIDDEN)
@@ -151,6 +142,9 @@ pub(super) fn check_bytes(raw: &[u8]) -> Result<&str, InvalidRequest> {
 /// Decodes escaped unreserved characters and upper-cases the digits of other escapes.
 fn canonicalise(raw: &[u8]) -> Result<Cow<'_, str>, InvalidRequest> {
     let text = check_bytes(raw)?;
+    if !raw.contains(&b'%') {
+        return Ok(Cow::Borrowed(text));
+    }
     let mut canonical = String::new();
     let mut copied = 0;
     for (at, _) in text.match_indices('%') {
@@ -209,7 +203,7 @@ fn decode_segments(canonical: &str, segments: &mut Segments) -> Result<String, I
         decode_into(segment, &mut decoded)?;
         *range = start..offset(&decoded);
     }
-    // An escaped character never reaches over a slash: were the whole valid and a part not, it would.
+    // A slash is a character of its own: where the whole is UTF-8, so is every segment.
     String::from_utf8(decoded).map_err(|_| InvalidRequest("the decoded path is not UTF-8"))
 }
 

@@ -17,9 +17,11 @@ impl<'a> Target<'a> {
     /// Splits the target of a request with this method: origin-form or absolute-form (`http` or `https`).
     ///
     /// # Errors
-    /// Any other form, and what is no method here.
+    /// Any other form, and `CONNECT`.
     pub(super) fn split(method: &[u8], target: &'a [u8]) -> Result<Self, InvalidRequest> {
-        check_method(method)?;
+        if method == b"CONNECT" {
+            return Err(InvalidRequest("CONNECT is not served"));
+        }
         let (authority, rest) = match strip_scheme(target) {
             Some(rest) => {
                 let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
@@ -65,27 +67,6 @@ impl<'a> Target<'a> {
             Err(InvalidRequest("the target's authority is not the host"))
         }
     }
-}
-
-/// Refuses what is no method here: not a token, or a tunnel.
-///
-/// # Errors
-/// See above.
-fn check_method(method: &[u8]) -> Result<(), InvalidRequest> {
-    if method.is_empty() || !method.iter().copied().all(is_token_byte) {
-        return Err(InvalidRequest("the method is not a token"));
-    }
-    if method == b"CONNECT" {
-        return Err(InvalidRequest("CONNECT is not served"));
-    }
-    Ok(())
-}
-
-/// RFC 9110, section 5.6.2.
-pub(super) const fn is_token_byte(byte: u8) -> bool {
-    matches!(byte,
-        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|'
-        | b'~' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
 }
 
 /// What follows `http://` or `https://`, in any case.

@@ -1,6 +1,7 @@
 //! The index of patterns: a tree of segments, walked in the order of precedence. Knows routes by number only.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::ControlFlow;
 
 use super::super::request::Path;
@@ -13,7 +14,7 @@ use super::pattern::{RoutePattern, Segment};
 /// of the literals of a node only the one that the path has.
 #[derive(Debug, Default)]
 pub(super) struct Trie {
-    literals: HashMap<Box<[u8]>, Trie>,
+    literals: Children,
     /// INVARIANT: the longest affixes first, then the longest prefix.
     affixed: Vec<Affixed>,
     capture: Option<Box<Trie>>,
@@ -23,12 +24,50 @@ pub(super) struct Trie {
     ends: Vec<RouteId>,
 }
 
+/// By the text of a segment, or the end of one.
+type Children = HashMap<Box<[u8]>, Trie, BuildHasherDefault<SegmentHasher>>;
+
+/// Hashes short texts, eight bytes at a time. What is in the tables is configuration, so nobody can fill them with
+/// collisions; a request only ever asks.
+#[derive(Debug, Default)]
+struct SegmentHasher(u64);
+
+impl Hasher for SegmentHasher {
+    fn write(&mut self, text: &[u8]) {
+        let (words, rest) = text.as_chunks::<8>();
+        for word in words {
+            self.mix(u64::from_le_bytes(*word));
+        }
+        let rest = rest
+            .iter()
+            .fold(0, |word, &byte| word << 8 | u64::from(byte));
+        self.mix(rest);
+    }
+
+    fn write_usize(&mut self, length: usize) {
+        self.mix(length as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        // The table looks at the highest and the lowest bits; the multiplications fill only the high ones well.
+        self.0 ^ self.0 >> 32
+    }
+}
+
+impl SegmentHasher {
+    fn mix(&mut self, word: u64) {
+        // An odd constant without pattern: 2^64 divided by the golden ratio.
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        self.0 = (self.0.rotate_left(29) ^ word).wrapping_mul(SPREAD);
+    }
+}
+
 /// Captures with the same prefix and as long a suffix, by that suffix.
 #[derive(Debug)]
 struct Affixed {
     prefix: Box<[u8]>,
     suffix_bytes: usize,
-    by_suffix: HashMap<Box<[u8]>, Trie>,
+    by_suffix: Children,
 }
 
 /// The path that is looked for: its decoded text, as shapes are kept, and where its segments are.
@@ -95,7 +134,7 @@ impl Trie {
                 let group = Affixed {
                     prefix,
                     suffix_bytes,
-                    by_suffix: HashMap::new(),
+                    by_suffix: Children::default(),
                 };
                 self.affixed.insert(index, group);
                 index
