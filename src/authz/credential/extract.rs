@@ -123,8 +123,8 @@ impl<'a> Credentials<'a> {
     fn add(&mut self, token: &'a [u8], takes_user_tokens: bool) -> Result<(), Reason> {
         match KeyForm::of(token) {
             Some(KeyForm::UserToken) if takes_user_tokens => self.user_token = true,
-            Some(KeyForm::Key(_)) => {
-                let key = PresentedKey::parse(token).ok_or(Reason::MalformedCredential)?;
+            Some(KeyForm::Key(family)) => {
+                let key = PresentedKey { token, family };
                 if self.key.is_some_and(|other| !other.is_same(&key)) {
                     return Err(Reason::AmbiguousCredential);
                 }

@@ -1,7 +1,7 @@
 //! The forms of tokens. A form says what a token claims to be, never whether it is any good.
 
 use super::super::id::Family;
-use super::super::request::BASE64URL;
+use super::super::request::{BASE64URL, HEX_AND_DASH};
 
 /// The form of a token, which tells API keys from user tokens without any look-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,11 +71,14 @@ fn is_org_slug(slug: &[u8]) -> bool {
 
 /// 8-4-4-4-12 hexadecimal digits, in either case.
 fn is_uuid(text: &[u8]) -> bool {
-    let fits = |(at, byte): (usize, &u8)| match at {
-        8 | 13 | 18 | 23 => *byte == b'-',
-        _ => byte.is_ascii_hexdigit(),
-    };
-    text.len() == 36 && text.iter().enumerate().all(fits)
+    const DASHES: [usize; 4] = [8, 13, 18, 23];
+    let is_dash = |byte: &&u8| **byte == b'-';
+    text.len() == 36
+        && HEX_AND_DASH.holds_all_of(text)
+        && text.iter().filter(is_dash).count() == DASHES.len()
+        && DASHES
+            .iter()
+            .all(|&at| text.get(at).is_some_and(|byte| is_dash(&byte)))
 }
 
 /// `{ULID}-{secret}`.

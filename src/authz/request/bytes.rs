@@ -46,6 +46,10 @@ pub(in crate::authz) static BASE64URL: ByteSet = ByteSet::of(&[
     b'a'..=b'z',
 ]);
 
+/// What UUIDs are made of.
+pub(in crate::authz) static HEX_AND_DASH: ByteSet =
+    ByteSet::of(&[b'-'..=b'-', b'0'..=b'9', b'A'..=b'F', b'a'..=b'f']);
+
 impl ByteSet {
     #[expect(
         clippy::indexing_slicing,
@@ -101,6 +105,8 @@ mod tests {
             );
             assert_eq!(QUERY.contains(byte), graphic_without(b"#"), "{byte:#x}");
             assert_eq!(BASE64URL.contains(byte), one_of(b"-_"), "{byte:#x}");
+            let uuid = byte.is_ascii_hexdigit() || byte == b'-';
+            assert_eq!(HEX_AND_DASH.contains(byte), uuid, "{byte:#x}");
             let value = byte == b'\t' || !byte.is_ascii_control();
             assert_eq!(HEADER_VALUE.contains(byte), value, "{byte:#x}");
         }

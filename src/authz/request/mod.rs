@@ -20,7 +20,7 @@ pub use query::Query;
 
 use target::Target;
 
-pub(super) use bytes::BASE64URL;
+pub(super) use bytes::{BASE64URL, HEX_AND_DASH};
 pub(super) use escape::{decode, decode_form};
 pub(super) use path::slice;
 pub(super) use query::{Occurrence, occurrences, raw_pairs};
