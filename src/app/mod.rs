@@ -7,5 +7,4 @@ pub mod admin_token;
 pub mod clock;
 pub mod data;
 
-
 pub use admin_token::{AdminSecret, NoAdminToken};
