@@ -28,8 +28,9 @@ bench: ## criterion: hashing, look-up, route, authorise, whole decision
 	cargo bench --profile dist --locked
 
 load: ## requests a second and CPU a request beside a bare Pingora pass-through
-	@scripts/need cargo cc cmake wrk
-	@benches/load/run
+	@scripts/need cargo cc cmake wrk nginx python3
+	cargo build --profile dist --locked --bin keyward --example passthrough --example seed-keys
+	benches/load/run.py --bin-dir $${CARGO_TARGET_DIR:-target}/dist $(ARGS)
 
 fmt: ## format the source
 	cargo fmt --all

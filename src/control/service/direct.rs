@@ -21,14 +21,29 @@ impl Keys {
         key: NewKey,
         raw: &RawKey,
     ) -> Result<Applied<StoredKey>, CommandError> {
-        key.check()?;
-        let command = Insert {
-            caller,
-            key,
-            id: token::new_id(self.now())?,
-            digest: self.digest(raw),
-        };
-        self.write(command).await
+        let applied = self.insert_keys(caller, vec![(key, raw)]).await?;
+        let revision = applied.revision;
+        let mut keys = applied.value;
+        let value = keys.pop().ok_or(CommandError::NotFound)?;
+        Ok(Applied { value, revision })
+    }
+
+    /// Writes many keys as one change: all of them or none.
+    ///
+    /// # Errors
+    /// As [`Keys::insert_key`], for the first key at fault.
+    pub async fn insert_keys(
+        &self,
+        caller: Caller,
+        keys: Vec<(NewKey, &RawKey)>,
+    ) -> Result<Applied<Vec<StoredKey>>, CommandError> {
+        let now = self.now();
+        let keys = keys.into_iter().map(|(key, raw)| {
+            key.check()?;
+            Ok((token::new_id(now)?, key, self.digest(raw)))
+        });
+        let keys = keys.collect::<Result<_, CommandError>>()?;
+        self.write(Insert { caller, keys }).await
     }
 
     /// Ends every key, of all families, that was made for this kind of owner: those that still lived are revoked, and
@@ -48,57 +63,59 @@ impl Keys {
 
 struct Insert {
     caller: Caller,
-    key: NewKey,
-    id: KeyId,
-    digest: KeyDigest,
+    keys: Vec<(KeyId, NewKey, KeyDigest)>,
 }
 
 impl Command for Insert {
-    type Answer = StoredKey;
+    type Answer = Vec<StoredKey>;
 
     async fn perform(
         self,
         transaction: &mut WriteTransaction<'_>,
-    ) -> Result<StoredKey, CommandError> {
-        let now = transaction.now();
+    ) -> Result<Vec<StoredKey>, CommandError> {
         let by = audited(&self.caller, "create", transaction).await?;
-        let NewKey {
-            tenant,
-            slug,
-            name,
-            owner,
-            status,
-            expires_at,
-            grants,
-        } = self.key;
-        let slug = slug.map(|slug| slug.as_str().to_owned());
-        if let Some(slug) = &slug
-            && read::slug_is_taken(transaction.connection(), &tenant, slug).await?
-        {
-            return Err(CommandError::SlugTaken(slug.clone()));
+        let mut stored = Vec::with_capacity(self.keys.len());
+        for (id, key, digest) in self.keys {
+            stored.push(insert(transaction, &by, id, key, SecretDigest::Blake3(digest)).await?);
         }
-        let digest = SecretDigest::Blake3(self.digest);
-        if read::secret_is_taken(transaction.connection(), &digest).await? {
-            return Err(CommandError::SecretTaken);
-        }
-        let key = StoredKey {
-            record: KeyRecord {
-                id: self.id,
-                tenant,
-                name: name.as_str().to_owned(),
-                owner,
-                status,
-                expires_at,
-                grants,
-                revision: transaction.revision(),
-            },
-            slug,
-            created_at: now,
-            updated_at: now,
-        };
-        transaction.insert(&by, &key, digest).await?;
-        Ok(key)
+        Ok(stored)
     }
+}
+
+async fn insert(
+    transaction: &mut WriteTransaction<'_>,
+    by: &Audited,
+    id: KeyId,
+    key: NewKey,
+    digest: SecretDigest,
+) -> Result<StoredKey, CommandError> {
+    let slug = key.slug.map(|slug| slug.as_str().to_owned());
+    if let Some(slug) = &slug
+        && read::slug_is_taken(transaction.connection(), &key.tenant, slug).await?
+    {
+        return Err(CommandError::SlugTaken(slug.clone()));
+    }
+    if read::secret_is_taken(transaction.connection(), &digest).await? {
+        return Err(CommandError::SecretTaken);
+    }
+    let now = transaction.now();
+    let key = StoredKey {
+        record: KeyRecord {
+            id,
+            tenant: key.tenant,
+            name: key.name.as_str().to_owned(),
+            owner: key.owner,
+            status: key.status,
+            expires_at: key.expires_at,
+            grants: key.grants,
+            revision: transaction.revision(),
+        },
+        slug,
+        created_at: now,
+        updated_at: now,
+    };
+    transaction.insert(by, &key, digest).await?;
+    Ok(key)
 }
 
 struct Retire {
