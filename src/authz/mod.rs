@@ -6,6 +6,7 @@
 
 mod access;
 mod authorize;
+mod bytes;
 mod credential;
 mod decision;
 mod id;

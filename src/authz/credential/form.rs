@@ -1,7 +1,7 @@
 //! The forms of tokens. A form says what a token claims to be, never whether it is any good.
 
+use super::super::bytes::{BASE64URL, HEX_AND_DASH};
 use super::super::id::Family;
-use super::super::request::{BASE64URL, HEX_AND_DASH};
 
 /// The form of a token, which tells API keys from user tokens without any look-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

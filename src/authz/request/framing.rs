@@ -3,11 +3,12 @@
 //! Works on the head as it came, before any parser has rewritten, merged or dropped a line of it. It refuses to
 //! know routes, keys and limits.
 
+use super::super::bytes;
 use super::super::strip::is_spelling_of;
 use super::host::Host;
 use super::query::Query;
 use super::target::Target;
-use super::{InvalidRequest, bytes, path};
+use super::{InvalidRequest, path};
 
 /// Why the framing of a message is refused. Answered 400, and the connection closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

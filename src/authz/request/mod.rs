@@ -3,7 +3,6 @@
 //! Knows the bytes of a request line and of a head, and which of them have one meaning only. It refuses to
 //! know what any of them is good for: no route, no key, no policy is consulted here.
 
-mod bytes;
 mod escape;
 mod framing;
 mod host;
@@ -20,7 +19,6 @@ pub use query::Query;
 
 use target::Target;
 
-pub(super) use bytes::{BASE64URL, HEX_AND_DASH};
 pub(super) use escape::{decode, decode_form};
 pub(super) use path::slice;
 pub(super) use query::{Occurrence, occurrences, raw_pairs};
@@ -84,6 +82,7 @@ fn check_host_headers(host: &[u8], headers: &HeaderMap) -> Result<(), InvalidReq
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -145,5 +144,34 @@ mod tests {
         assert!(RequestFacts::new(&method, b"other", b"/", &headers).is_err());
         headers.append(header::HOST, HeaderValue::from_static("gw:80"));
         assert!(RequestFacts::new(&method, b"gw:80", b"/", &headers).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(
+            [target, host, name, value] in
+                proptest::array::uniform4(proptest::collection::vec(any::<u8>(), 0..24)),
+            form in 0..3_usize,
+        ) {
+            let target = [[b"/".as_slice(), b"http://", b""][form], &target].concat();
+            let headers = HeaderMap::new();
+            let _ = RequestFacts::new(&Method::GET, &host, &target, &headers);
+            let name = String::from_utf8_lossy(&name);
+            let headers = [("host", host.as_slice()), (&name, &value), ("connection", &value)];
+            let head = HeadView { method: &value, target: &target, minor_version: 1, headers: &headers };
+            let _ = check_framing(&head);
+        }
+
+        /// What is accepted as a frame is accepted as a request, but for what its path holds.
+        #[test]
+        fn facts_and_framing_agree(host in "[a-z:.\\[\\]0-9]{0,8}", target in "(http://)?[a-z:/?#]{0,8}") {
+            let headers = [("host", host.as_bytes())];
+            let target = target.as_bytes();
+            let head = HeadView { method: b"GET", target, minor_version: 1, headers: &headers };
+            let none = HeaderMap::new();
+            if RequestFacts::new(&Method::GET, host.as_bytes(), target, &none).is_ok() {
+                prop_assert_eq!(check_framing(&head), Ok(()));
+            }
+        }
     }
 }

@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::{InvalidRequest, bytes, escape};
+use super::super::bytes;
+use super::{InvalidRequest, escape};
 
 const BROKEN_ESCAPE: InvalidRequest = InvalidRequest("a `%` in the path without two hex digits");
 

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use super::super::bytes;
+use super::InvalidRequest;
 use super::escape::decode_form;
-use super::{InvalidRequest, bytes};
 
 const AMBIGUOUS_NAME: InvalidRequest =
     InvalidRequest("a query name that the route uses is ambiguous");

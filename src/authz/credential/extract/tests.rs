@@ -1,6 +1,7 @@
 //! Tests of the credential rule: one key, wherever it is, and no guessing.
 
 use http::HeaderValue;
+use proptest::prelude::*;
 
 use super::*;
 use crate::authz::{Family, KeyDigest};
@@ -290,4 +291,52 @@ fn families_are_told_by_form() {
     headers.insert("x-prismeai-api-key", HeaderValue::from_static(OTHER));
     let shown = CredentialRules::default().extract(&headers, &Query::default());
     assert_eq!(shown.unwrap().key.unwrap().family(), Family::Workspace);
+}
+
+proptest! {
+    /// Junk around a key never makes it another key, and nothing panics.
+    #[test]
+    fn a_key_is_found_whole_or_not_at_all(
+        before in "[ -~]{0,3}",
+        after in "[ -~]{0,3}",
+        scheme in "(?i:bearer)|Basic|",
+    ) {
+        let value = format!("{scheme}{before}{KEY}{after}");
+        for lines in [[("authorization", value.as_str())], [("x-prismeai-api-key", &value)]] {
+            if let Ok((Some(found), _)) = by_default(&lines) {
+                prop_assert_eq!(found, KEY);
+                prop_assert!(value == KEY || value.eq_ignore_ascii_case(&bearer(KEY)));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_found_is_stripped(token in "(iak_[a-z]{1,3}_|)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", protocol in "[a-z]{0,6}") {
+        let header = HeaderName::from_static("x-key");
+        let rules = CredentialRules {
+            sources: vec![
+                CredentialSource::Header(header.clone()),
+                CredentialSource::Bearer,
+                CredentialSource::WebSocketProtocol,
+            ],
+            user_tokens_from: vec![UserTokenSource::Header(header), UserTokenSource::Bearer],
+        };
+        for (name, value) in [
+            ("x-key", token.clone()),
+            ("authorization", format!("bEARER {token}")),
+            ("sec-websocket-protocol", format!("{protocol}, bearer, {token}")),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_str(&value).unwrap());
+            let shown = rules.extract(&headers, &Query::default()).unwrap();
+            prop_assert!(shown.key.is_some());
+            match rules.strip_header(name, value.as_bytes()) {
+                crate::authz::Stripped::Keep => prop_assert!(false, "{} keeps its key", name),
+                crate::authz::Stripped::Remove => {}
+                crate::authz::Stripped::Replace(left) => {
+                    prop_assert_eq!(left, protocol.clone().into_bytes());
+                }
+            }
+        }
+    }
 }

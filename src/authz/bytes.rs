@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 /// A set of bytes.
 #[derive(Debug)]
-pub(in crate::authz) struct ByteSet([bool; 256]);
+pub(super) struct ByteSet([bool; 256]);
 
 /// RFC 9110, section 5.6.2: what methods and header names are made of.
 pub(super) static TOKEN: ByteSet = ByteSet::of(&[
@@ -38,7 +38,7 @@ pub(super) static QUERY: ByteSet = ByteSet::of(&[b'!'..=b'"', b'$'..=b'~']);
 pub(super) static HEADER_VALUE: ByteSet = ByteSet::of(&[b'\t'..=b'\t', b' '..=b'~', 0x80..=0xff]);
 
 /// Base 64 in the alphabet for URLs.
-pub(in crate::authz) static BASE64URL: ByteSet = ByteSet::of(&[
+pub(super) static BASE64URL: ByteSet = ByteSet::of(&[
     b'-'..=b'-',
     b'0'..=b'9',
     b'A'..=b'Z',
@@ -47,7 +47,7 @@ pub(in crate::authz) static BASE64URL: ByteSet = ByteSet::of(&[
 ]);
 
 /// What UUIDs are made of.
-pub(in crate::authz) static HEX_AND_DASH: ByteSet =
+pub(super) static HEX_AND_DASH: ByteSet =
     ByteSet::of(&[b'-'..=b'-', b'0'..=b'9', b'A'..=b'F', b'a'..=b'f']);
 
 impl ByteSet {
@@ -70,7 +70,7 @@ impl ByteSet {
     }
 
     /// Whether all of `text` is in the set.
-    pub(in crate::authz) fn holds_all_of(&self, text: &[u8]) -> bool {
+    pub(super) fn holds_all_of(&self, text: &[u8]) -> bool {
         // No early end: the common text is good, and a loop without branches is the faster.
         text.iter()
             .fold(true, |all, &byte| all & self.contains(byte))
