@@ -68,22 +68,29 @@ impl CredentialRules {
     /// percent-decoding is `malformed_credential` (no form of key needs it).
     ///
     /// # Errors
-    /// `ambiguous_credential` or `malformed_credential`.
+    /// `ambiguous_credential`, whatever the order of the sources; else `malformed_credential`.
     pub fn extract<'a>(
         &self,
         headers: &'a HeaderMap,
         query: &Query<'a>,
     ) -> Result<Credentials<'a>, Reason> {
         let mut shown = Credentials::default();
+        let mut malformed = Ok(());
         for source in &self.sources {
-            if let Some(token) = read(source, headers, query)? {
-                shown.add(token, self.takes_user_tokens(source))?;
+            let added = match read(source, headers, query) {
+                Ok(Some(token)) => shown.add(token, self.takes_user_tokens(source)),
+                Ok(None) => Ok(()),
+                Err(reason) => Err(reason),
+            };
+            match added {
+                Err(Reason::MalformedCredential) => malformed = added,
+                Err(_) | Ok(()) => added?,
             }
         }
         for source in &self.user_tokens_from {
-            shown.user_token = shown.user_token || self.finds_user_token(source, headers)?;
+            shown.user_token |= self.finds_user_token(source, headers)?;
         }
-        Ok(shown)
+        malformed.map(|()| shown)
     }
 
     /// Whether a source of API keys is one of user tokens too.
@@ -214,15 +221,18 @@ fn read_query<'a>(query: &Query<'a>, name: &str) -> Result<Option<&'a [u8]>, Rea
 /// `bearer` and the key after it, among other protocols. Without `bearer` there is no credential.
 fn read_protocols(value: &[u8]) -> Result<Option<&[u8]>, Reason> {
     let mut protocols = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-    let is_bearer = |protocol: &[u8]| protocol.eq_ignore_ascii_case(b"bearer");
-    if !protocols.by_ref().any(is_bearer) {
-        return Ok(None);
+    let is_bearer = |protocol: &&[u8]| protocol.eq_ignore_ascii_case(b"bearer");
+    let bearers = protocols.clone().filter(is_bearer).count();
+    let keys = protocols
+        .clone()
+        .filter(|protocol| is_key_like(protocol))
+        .count();
+    match (protocols.find(is_bearer), protocols.next()) {
+        (None, _) => Ok(None),
+        (Some(_), _) if bearers > 1 || keys > 1 => Err(Reason::AmbiguousCredential),
+        (Some(_), None) => Err(Reason::MalformedCredential),
+        (Some(_), key) => Ok(key),
     }
-    let key = protocols.next().ok_or(Reason::MalformedCredential)?;
-    if protocols.any(is_bearer) {
-        return Err(Reason::AmbiguousCredential);
-    }
-    Ok(Some(key))
 }
 
 fn has_user_cookie(headers: &HeaderMap, name: &str) -> bool {

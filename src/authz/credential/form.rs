@@ -84,11 +84,10 @@ fn is_uuid(text: &[u8]) -> bool {
 /// `{ULID}-{secret}`.
 fn is_access_key(rest: &[u8]) -> bool {
     const ULID_BYTES: usize = 26;
-    const SECRET_BYTES: std::ops::RangeInclusive<usize> = 16..=200;
     match rest.split_at_checked(ULID_BYTES) {
         Some((ulid, [b'-', secret @ ..])) => {
             ulid.iter().copied().all(is_crockford)
-                && SECRET_BYTES.contains(&secret.len())
+                && !secret.is_empty()
                 && BASE64URL.holds_all_of(secret)
         }
         _ => false,
@@ -184,8 +183,7 @@ mod tests {
             UUID.replace('b', "g"),
             "0b5e3b1c7-A0E-4b5f-9a53-0f2c9a1d2e3f".to_owned(),
             "------------------------------------".to_owned(),
-            secret(&"s".repeat(15)),
-            secret(&"s".repeat(201)),
+            secret(""),
             secret("0123456789abcde="),
             format!("sk-orq-{}-0123456789abcdef", ULID.replace('K', "I")),
             format!("sk-orq-{ULID}_0123456789abcdef"),
