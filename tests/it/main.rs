@@ -2,8 +2,12 @@
 // Says to clippy that helpers here are test code too.
 #![cfg(test)]
 
+mod authz_properties;
+mod bridge;
 #[cfg(feature = "control")]
 mod control_org;
 #[cfg(feature = "control")]
 mod control_support;
+mod generate;
+mod model;
 mod request_allocations;

@@ -1,0 +1,200 @@
+//! Section 8: the whole decision, in its order: request, route, credential, key, status, requirement.
+
+use std::collections::BTreeSet;
+
+use keyward::authz::{Anonymous, CredentialRules, Determination, KeyRecord, KeyStatus, Reason};
+
+use super::credential;
+use super::request::{self, Request};
+use super::requirement::{self, Requirement, Scope};
+use super::route::{self, Choice, Matcher};
+
+/// A route with its policy.
+#[derive(Debug, Clone)]
+pub struct Route {
+    pub matcher: Matcher,
+    pub requirement: Requirement,
+    pub optional: bool,
+    /// Whether a user token alone passes on its form.
+    pub user_tokens_forward: bool,
+    pub shadow: bool,
+    pub forward_key: bool,
+    pub encoded_slash: bool,
+    pub matrix: bool,
+}
+
+/// A key as the store has it.
+#[derive(Debug, Clone)]
+pub struct Key {
+    pub token: String,
+    pub record: KeyRecord,
+    /// When this secret of it was, or will be, rotated away.
+    pub retired_at: Option<i64>,
+}
+
+/// Everything that decides besides the request.
+#[derive(Debug, Clone)]
+pub struct World {
+    pub routes: Vec<Route>,
+    pub keys: Vec<Key>,
+    pub credentials: CredentialRules,
+    /// Milliseconds since the epoch.
+    pub now: i64,
+    /// Whether keys can be looked up at all.
+    pub keys_available: bool,
+}
+
+/// A pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Allowed {
+    pub route: usize,
+    /// What is forwarded.
+    pub path: String,
+    /// Id of the key that was judged.
+    pub key: Option<String>,
+    pub determined_by: Determination,
+    /// Why it is one although no key was judged.
+    pub unjudged: Option<Anonymous>,
+    /// The refusal that `shadow` turned into it.
+    pub shadowed: Option<Reason>,
+    pub forwards_key: bool,
+}
+
+/// What is decided.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    Allow(Allowed),
+    Deny {
+        reason: Reason,
+        route: Option<usize>,
+        determined_by: Determination,
+        /// Methods of the path, for a 405.
+        allow: Vec<String>,
+    },
+}
+
+const TOMBSTONE_MILLIS: i64 = 30 * 24 * 60 * 60 * 1000;
+
+/// Decides.
+pub fn decide(world: &World, request: &Request) -> Decision {
+    let refused = |reason, allow: BTreeSet<String>| Decision::Deny {
+        reason,
+        route: None,
+        determined_by: Determination::Nothing,
+        allow: allow.into_iter().collect(),
+    };
+    let Some((host, path, query)) = request::accept(request) else {
+        return refused(Reason::MalformedRequest, BTreeSet::new());
+    };
+    let matchers = world.routes.iter().map(|route| &route.matcher);
+    let choice = route::choose(matchers, &host, &path, &request.method);
+    let takes = |opt_in: fn(&Route) -> bool| match &choice {
+        Choice::Route(index, _) => opt_in(&world.routes[*index]),
+        Choice::OtherMethods(_) | Choice::Nothing => false,
+    };
+    if path.encoded_slash && !takes(|r| r.encoded_slash) || path.matrix && !takes(|r| r.matrix) {
+        return refused(Reason::MalformedRequest, BTreeSet::new());
+    }
+    let (index, captures) = match choice {
+        Choice::Nothing => return refused(Reason::NoRoute, BTreeSet::new()),
+        Choice::OtherMethods(methods) => return refused(Reason::MethodNotAllowed, methods),
+        Choice::Route(index, captures) => (index, captures),
+    };
+    let scope = Scope {
+        captures,
+        host,
+        query: query.unwrap_or_default(),
+        headers: request.headers.clone(),
+    };
+    decide_on_route(world, index, &scope, path.canonical)
+}
+
+fn decide_on_route(world: &World, index: usize, scope: &Scope, path: String) -> Decision {
+    let route = &world.routes[index];
+    let mut pass = Allowed {
+        route: index,
+        path,
+        key: None,
+        determined_by: Determination::Nothing,
+        unjudged: None,
+        shadowed: None,
+        forwards_key: false,
+    };
+    match judge(world, route, scope) {
+        Ok(Pass::Judged(key, determined_by)) => {
+            pass.key = Some(key.record.id.to_string());
+            pass.determined_by = determined_by;
+            pass.forwards_key = route.forward_key;
+        }
+        Ok(Pass::Unjudged(why)) => pass.unjudged = Some(why),
+        Err((reason, _)) if route.shadow && [401, 403, 429].contains(&reason.status()) => {
+            pass.unjudged = Some(Anonymous::Shadow);
+            pass.shadowed = Some(reason);
+        }
+        Err((reason, determined_by)) => {
+            return Decision::Deny {
+                reason,
+                route: Some(index),
+                determined_by,
+                allow: Vec::new(),
+            };
+        }
+    }
+    Decision::Allow(pass)
+}
+
+enum Pass<'w> {
+    Judged(&'w Key, Determination),
+    Unjudged(Anonymous),
+}
+
+fn judge<'w>(
+    world: &'w World,
+    route: &Route,
+    scope: &Scope,
+) -> Result<Pass<'w>, (Reason, Determination)> {
+    let refused = |reason| Err((reason, Determination::Nothing));
+    if scope.is_ambiguous(&route.requirement) {
+        return refused(Reason::AmbiguousRequest);
+    }
+    if matches!(route.requirement, Requirement::Anonymous) {
+        return Ok(Pass::Unjudged(Anonymous::Open));
+    }
+    let shown = match credential::shown(&world.credentials, &scope.headers, &scope.query) {
+        Ok(shown) => shown,
+        Err(reason) => return refused(reason),
+    };
+    let Some(token) = shown.key else {
+        return match (shown.user_token, route.user_tokens_forward, route.optional) {
+            (true, true, _) => Ok(Pass::Unjudged(Anonymous::UserToken)),
+            (true, false, _) => refused(Reason::UserTokenRejected),
+            (false, _, true) => Ok(Pass::Unjudged(Anonymous::Optional)),
+            (false, _, false) => refused(Reason::MissingCredential),
+        };
+    };
+    if !world.keys_available {
+        return refused(Reason::KeysUnavailable);
+    }
+    let Some(key) = world.keys.iter().find(|key| key.token.as_bytes() == token) else {
+        return refused(Reason::UnknownKey);
+    };
+    if let Some(reason) = dead(key, world.now) {
+        return refused(reason);
+    }
+    requirement::judge(&key.record, &route.requirement, scope).map(|by| Pass::Judged(key, by))
+}
+
+/// Section 3: why a key that is known is not live.
+fn dead(key: &Key, now: i64) -> Option<Reason> {
+    let expired = key
+        .record
+        .expires_at
+        .is_some_and(|at| now >= at.as_millis());
+    match (key.retired_at, key.record.status) {
+        (Some(at), _) if now >= at + TOMBSTONE_MILLIS => Some(Reason::UnknownKey),
+        (Some(at), _) if now >= at => Some(Reason::RevokedKey),
+        (_, KeyStatus::Disabled) => Some(Reason::DisabledKey),
+        (_, KeyStatus::Revoked) => Some(Reason::RevokedKey),
+        (_, KeyStatus::Active) => expired.then_some(Reason::ExpiredKey),
+    }
+}
