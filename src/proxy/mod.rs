@@ -2,9 +2,38 @@
 //!
 //! The only place that knows pingora. It knows no configuration file and no control plane.
 
+mod attempt;
+mod body;
 mod config;
+mod connections;
+mod door;
+mod exchange;
+mod facts;
+mod forward;
+mod framing;
+mod gateway;
+mod head;
+mod health;
+mod identity;
+mod line;
+mod listen;
+mod observe;
+mod ops;
+mod regime;
+mod respond;
+mod service;
+mod socket;
+mod trace;
+mod upstream;
+mod wire;
 
 pub use config::{
     Balance, Config, Endpoint, ErrorStyle, HealthCheck, IdentityConfig, Limits, ListenAddr,
     NamePattern, Retries, RouteLimits, RouteSettings, Rules, Timeouts, UpstreamConfig,
 };
+pub use gateway::{Gateway, Surroundings};
+pub use head::HEADER_LINES_MAX;
+pub use listen::BindError;
+pub use ops::{Reload, Source, SourceStatus};
+pub use regime::Clock;
+pub use upstream::ATTEMPTS_MAX;

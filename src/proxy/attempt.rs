@@ -1,0 +1,240 @@
+//! An exchange on its way to an upstream and back: endpoint, heads in both directions, further attempts, failures.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::{SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, StatusCode, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::Session;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
+
+use super::config::{Retries, RouteSettings};
+use super::exchange::Exchange;
+use super::forward::{clean_response, clean_upgrade, set_origin, set_trace};
+use super::identity::set_identity;
+use super::line::Wait;
+use super::upstream::Upstream;
+use crate::authz::Reason;
+
+/// Informational responses that are passed on for one request.
+const INFORMATIONAL_MAX: u32 = 16;
+
+/// Chooses where this attempt goes. Without a permit there is nowhere to go.
+///
+/// # Errors
+/// No endpoint is healthy, or the one chosen has no address now.
+pub fn choose_peer(exchange: &mut Exchange, request: &RequestHeader) -> Result<Box<HttpPeer>> {
+    let regime = Arc::clone(&exchange.regime);
+    let settings = exchange.route.and_then(|route| regime.route(route));
+    let upstream = settings.and_then(|settings| regime.upstreams.get(settings.upstream));
+    let (Some(permit), Some(settings), Some(upstream)) = (exchange.permit(), settings, upstream)
+    else {
+        return Err(Error::new_in(ErrorType::InternalError));
+    };
+    let tried = &exchange.forward.tried;
+    let chosen = upstream.choose(permit, &request.headers, tried);
+    let forward = &mut exchange.forward;
+    forward.attempts = forward.attempts.saturating_add(1);
+    forward.upstream = Some(settings.upstream);
+    forward.since = Some(Instant::now());
+    forward.again = false;
+    let Some(chosen) = chosen else {
+        return Err(Error::new_up(ErrorType::ConnectNoRoute));
+    };
+    forward.tried.push(chosen.index());
+    let peer = chosen.peer(&settings.timeouts);
+    forward.chosen = Some(chosen);
+    peer.map(Box::new)
+        .ok_or_else(|| not_connected(Some(exchange), Error::new_up(ErrorType::ConnectNoRoute)))
+}
+
+/// Makes the head that the upstream gets out of the one received.
+///
+/// # Errors
+/// None in practice: what is written was checked or made here.
+pub fn edit_request(
+    exchange: &Exchange,
+    received: &RequestHeader,
+    request: &mut RequestHeader,
+) -> Result<()> {
+    let Some(permit) = exchange.permit() else {
+        return Err(Error::new_in(ErrorType::InternalError));
+    };
+    let regime = &exchange.regime;
+    if let Some(target) = &exchange.forward_target {
+        request.set_raw_path(target.as_bytes())?;
+    }
+    regime
+        .hygiene
+        .clean_request(request, permit.forwards_key())?;
+    clean_upgrade(request, &received.headers);
+    set_origin(request, exchange.client)?;
+    set_trace(request, &exchange.trace)?;
+    match permit.principal() {
+        Some(principal) => set_identity(request, principal, &regime.rules.identity),
+        None => Ok(()),
+    }
+}
+
+/// Notes the head of the upstream's answer. One that is a reason to try again ends the attempt.
+///
+/// # Errors
+/// The answer is not passed on: another attempt follows, or the upstream floods.
+pub fn take_response(
+    exchange: &mut Exchange,
+    response: &ResponseHeader,
+    request: &RequestHeader,
+    bodiless: bool,
+) -> Result<()> {
+    let status = response.status;
+    if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+        exchange.informational = exchange.informational.saturating_add(1);
+        if exchange.informational > INFORMATIONAL_MAX {
+            return Err(Error::new_up(ErrorType::InvalidHTTPHeader));
+        }
+        return Ok(());
+    }
+    exchange.forward.took = exchange.forward.since.map(|since| since.elapsed());
+    let resendable = bodiless
+        && retries(exchange).is_some_and(|retries| {
+            retries.methods.contains(&request.method)
+                && retries.on_statuses.contains(&status.as_u16())
+        });
+    if resendable && may_try_again(exchange) {
+        exchange.forward.again = true;
+        return Err(Error::new_up(ErrorType::HTTPStatus(status.as_u16())));
+    }
+    exchange.upstream_status = Some(status.as_u16());
+    Ok(())
+}
+
+/// Makes the head that the client gets out of the upstream's.
+///
+/// # Errors
+/// None in practice: what is written are header values.
+pub fn edit_response(
+    exchange: &Exchange,
+    session: &mut Session,
+    response: &mut ResponseHeader,
+) -> Result<()> {
+    clean_response(response, &exchange.trace)?;
+    if response.status == StatusCode::SWITCHING_PROTOCOLS {
+        exchange.line.open_tunnel();
+        select_bearer(exchange, session.req_header(), response)?;
+    } else if response.status.is_informational() {
+        return Ok(());
+    }
+    // HTTP/1.0 knows no chunks: the end of the connection ends the body.
+    if session.req_header().version == Version::HTTP_10
+        && response.remove_header(&TRANSFER_ENCODING).is_some()
+    {
+        session.set_keepalive(None);
+    }
+    exchange.line.respond();
+    Ok(())
+}
+
+/// A client that offered its key as a subprotocol beside `bearer` must be told that `bearer` was taken.
+fn select_bearer(
+    exchange: &Exchange,
+    request: &RequestHeader,
+    response: &mut ResponseHeader,
+) -> Result<()> {
+    let offered = exchange.regime.hygiene.selects_bearer(&request.headers);
+    if offered && !response.headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+        response.insert_header(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("bearer"))?;
+    }
+    Ok(())
+}
+
+/// No connection was made, so nothing was sent: another attempt is safe whatever the method.
+pub fn not_connected(exchange: Option<&Exchange>, mut error: Box<Error>) -> Box<Error> {
+    let again = exchange.is_some_and(|exchange| {
+        may_try_again(exchange) && retries(exchange).is_some_and(|retries| retries.on_connect)
+    });
+    error.set_retry(again);
+    error
+}
+
+/// A connection broke. Another attempt follows after a response that asked for one, or when a pooled connection turned
+/// out to be dead before it answered, for methods that may be repeated.
+pub fn broken(
+    exchange: Option<&Exchange>,
+    method: &Method,
+    mut error: Box<Error>,
+    reused_and_resendable: bool,
+) -> Box<Error> {
+    let again = exchange.is_some_and(|exchange| {
+        let stale = reused_and_resendable
+            && matches!(error.retry, RetryType::ReusedOnly)
+            && retries(exchange).is_some_and(|retries| retries.methods.contains(method))
+            && may_try_again(exchange);
+        exchange.forward.again || stale
+    });
+    error.set_retry(again && exchange.is_some_and(|exchange| exchange.denial().is_none()));
+    error
+}
+
+fn upstream(exchange: &Exchange) -> Option<&Upstream> {
+    let settings: &RouteSettings = exchange.regime.route(exchange.route?)?;
+    let upstream = exchange.regime.upstreams.get(settings.upstream)?;
+    Some(upstream)
+}
+
+fn retries(exchange: &Exchange) -> Option<&Retries> {
+    Some(&upstream(exchange)?.config.retries)
+}
+
+fn may_try_again(exchange: &Exchange) -> bool {
+    retries(exchange).is_some_and(|retries| exchange.forward.attempts < retries.attempts)
+}
+
+/// Turns what ended an exchange into how it stands, unless it was refused before.
+pub fn failed(exchange: &mut Exchange, error: &Error) {
+    if exchange.denial().is_some() {
+        return;
+    }
+    match failure(exchange, error) {
+        Some(_) if exchange.line.is_responding() => {}
+        Some((reason, detail)) => exchange.refuse(reason, detail),
+        None => exchange.client_left = true,
+    }
+}
+
+/// The reason of a failure; `None`: the client left.
+fn failure(exchange: &Exchange, error: &Error) -> Option<(Reason, Option<&'static str>)> {
+    if exchange.line.is_spoilt() {
+        let detail = "the chunked body is malformed";
+        return Some((Reason::MalformedRequest, Some(detail)));
+    }
+    let reason = match exchange.line.expired() {
+        Some(Wait::Request | Wait::Head | Wait::Body) => Reason::RequestTimeout,
+        Some(Wait::FirstByte | Wait::Stream) => Reason::UpstreamTimeout,
+        None => match error.esource() {
+            ErrorSource::Downstream => return None,
+            ErrorSource::Upstream => upstream_failure(error.etype()),
+            ErrorSource::Internal | ErrorSource::Unset => Reason::InternalError,
+        },
+    };
+    Some((reason, None))
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "pingora's list is open; whatever else goes wrong on a connection that was made is no valid answer"
+)]
+fn upstream_failure(error: &ErrorType) -> Reason {
+    match error {
+        ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::BindError
+        | ErrorType::SocketError => Reason::UpstreamUnreachable,
+        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
+            Reason::UpstreamTimeout
+        }
+        _ => Reason::UpstreamInvalid,
+    }
+}

@@ -1,0 +1,208 @@
+//! The open connections: how many there are, which wait between requests, and how to be rid of them.
+//!
+//! Knows no bytes. A connection says when it becomes busy and idle; a drain closes the idle ones and waits for the rest.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::telemetry::Metrics;
+
+const IDLE: u8 = 0;
+const BUSY: u8 = 1;
+const CLOSED: u8 = 2;
+
+/// All open connections.
+#[derive(Debug)]
+pub struct Connections {
+    draining: AtomicBool,
+    cut: AtomicBool,
+    open: Mutex<Open>,
+    empty: Notify,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    entries: HashMap<u64, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    state: Arc<AtomicU8>,
+    task: Option<AbortHandle>,
+}
+
+/// One open connection; closed when it is dropped.
+#[derive(Debug)]
+pub struct Presence {
+    id: u64,
+    state: Arc<AtomicU8>,
+    connections: Arc<Connections>,
+}
+
+impl Connections {
+    /// None yet.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            draining: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+            open: Mutex::default(),
+            empty: Notify::new(),
+            metrics,
+        }
+    }
+
+    /// Takes a connection in, idle at first, unless there are `limit` already.
+    pub fn enter(self: &Arc<Self>, limit: usize) -> Option<Presence> {
+        let mut open = self.lock();
+        if open.entries.len() >= limit {
+            return None;
+        }
+        let id = open.next;
+        open.next = open.next.wrapping_add(1);
+        let state = Arc::new(AtomicU8::new(IDLE));
+        let entry = Entry {
+            state: Arc::clone(&state),
+            task: None,
+        };
+        open.entries.insert(id, entry);
+        drop(open);
+        self.metrics.connections().inc();
+        Some(Presence {
+            id,
+            state,
+            connections: Arc::clone(self),
+        })
+    }
+
+    /// Says which task serves a connection, so that it can be ended from outside.
+    pub fn serve_by(&self, id: u64, task: AbortHandle) {
+        let mut open = self.lock();
+        let Some(entry) = open.entries.get_mut(&id) else {
+            return;
+        };
+        if self.cut.load(Ordering::SeqCst) || entry.state.load(Ordering::SeqCst) == CLOSED {
+            task.abort();
+        }
+        entry.task = Some(task);
+    }
+
+    /// How many are open.
+    pub fn count(&self) -> usize {
+        self.lock().entries.len()
+    }
+
+    /// Whether connections are to close after what they are doing.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Closes those that wait between requests, now and from now on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        for entry in self.lock().entries.values() {
+            let closed =
+                entry
+                    .state
+                    .compare_exchange(IDLE, CLOSED, Ordering::SeqCst, Ordering::SeqCst);
+            if let (Ok(_), Some(task)) = (closed, &entry.task) {
+                task.abort();
+            }
+        }
+    }
+
+    /// Ends all of them.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+        for task in self
+            .lock()
+            .entries
+            .values()
+            .filter_map(|entry| entry.task.as_ref())
+        {
+            task.abort();
+        }
+    }
+
+    /// Returns when none is open.
+    pub async fn emptied(&self) {
+        loop {
+            let emptied = self.empty.notified();
+            if self.count() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Presence {
+    /// What it is called in [`Connections::serve_by`].
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// A request has begun. `false`: too late, the connection is being closed.
+    pub fn begin(&self) -> bool {
+        self.state
+            .compare_exchange(IDLE, BUSY, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+    }
+
+    /// A request has ended. `false`: there is to be no other.
+    pub fn rest(&self) -> bool {
+        self.state.store(IDLE, Ordering::SeqCst);
+        !self.connections.is_draining()
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let mut open = self.connections.lock();
+        open.entries.remove(&self.id);
+        let empty = open.entries.is_empty();
+        drop(open);
+        self.connections.metrics.connections().dec();
+        if empty {
+            self.connections.empty.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connections() -> Arc<Connections> {
+        Arc::new(Connections::new(Arc::new(Metrics::new())))
+    }
+
+    #[test]
+    fn the_limit_holds_and_closing_makes_room() {
+        let connections = connections();
+        let one = connections.enter(1);
+        assert!(one.is_some());
+        assert!(connections.enter(1).is_none());
+        drop(one);
+        assert!(connections.enter(1).is_some());
+    }
+
+    #[test]
+    fn a_drain_closes_what_rests_and_leaves_what_works() {
+        let connections = connections();
+        let (idle, busy) = (connections.enter(9).unwrap(), connections.enter(9).unwrap());
+        assert!(busy.begin());
+        connections.drain();
+        assert!(!idle.begin(), "closed while idle");
+        assert!(!busy.rest(), "no further request");
+    }
+}

@@ -1,0 +1,316 @@
+//! The door on every listener: it reads each head itself, under one deadline, judges the raw bytes, lends the
+//! connection to pingora for one exchange, and answers every refusal with the one table of answers.
+//!
+//! It knows no route and no key: what may pass is decided behind it.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use bytes::{Buf, Bytes};
+use pingora::apps::HttpServerApp;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use tokio::time::timeout;
+
+use super::config::Limits;
+use super::connections::{Connections, Presence};
+use super::exchange::Exchange;
+use super::framing::Framing;
+use super::head::{Head, Malformed, Scan, scan};
+use super::line::{Line, Patience, Wait, deadline_after};
+use super::regime::Regime;
+use super::respond::Answer;
+use super::service::Service;
+use super::socket::{Client, Socket};
+use super::wire::Wire;
+use crate::authz::Reason;
+
+/// Bytes that are read at once while a head is awaited.
+const HEAD_READ: usize = 4096;
+
+/// The body of a refused request is read and forgotten up to so many bytes, for so long. Then the connection closes.
+const DRAIN_BYTES: usize = 64 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// How long a client may take to read an answer of ours.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// Bytes of a request that was no request, kept for the log.
+const LOGGED_BYTES: usize = 2048;
+
+/// What serves the connections of all listeners.
+pub struct Door {
+    /// Pingora's part.
+    pub proxy: Arc<HttpProxy<Service>>,
+    /// The rules in force.
+    pub regime: Arc<ArcSwap<Regime>>,
+    /// The open connections.
+    pub connections: Arc<Connections>,
+    /// Turns when the gateway drains.
+    pub shutdown: ShutdownWatch,
+}
+
+/// What the wait for a head comes to.
+enum Arrival {
+    /// A request.
+    Request(Head),
+    /// Something else, or too slowly.
+    Refused(Malformed),
+    /// The client left in the middle of a head.
+    Left,
+    /// Nothing more, or too late.
+    Nothing,
+}
+
+/// One connection as the door serves it.
+struct Visit<'a> {
+    door: &'a Door,
+    client: Client,
+    presence: &'a Presence,
+    line: Arc<Line>,
+}
+
+impl Door {
+    /// Serves a connection until it ends.
+    pub async fn serve(&self, socket: Socket, client: Client, presence: Presence) {
+        let visit = Visit {
+            door: self,
+            client,
+            presence: &presence,
+            line: Arc::new(Line::default()),
+        };
+        let mut wire = Some(Wire::new(socket));
+        let mut first = true;
+        while let Some(open) = wire.take() {
+            wire = visit.request(open, first).await;
+            first = false;
+        }
+    }
+
+    /// Answers a connection for which there is no room.
+    pub async fn turn_away(&self, socket: Socket, client: Client) {
+        let line = Arc::new(Line::default());
+        let regime = self.regime.load_full();
+        let mut exchange = Box::new(Exchange::begin(regime, line, client, Instant::now()));
+        exchange.refuse(Reason::Overloaded, Some("too many connections are open"));
+        close_with(Wire::new(socket), exchange).await;
+    }
+}
+
+impl Visit<'_> {
+    /// One request, from its first byte to its end. The connection comes back where there may be another one.
+    async fn request(&self, mut wire: Wire, first: bool) -> Option<Wire> {
+        if !self.presence.rest() {
+            return None;
+        }
+        let regime = self.door.regime.load_full();
+        let (arrival, started) = self.head(&mut wire, &regime.rules.limits, first).await;
+        if matches!(arrival, Arrival::Nothing) {
+            return None;
+        }
+        let line = Arc::clone(&self.line);
+        let mut exchange = Box::new(Exchange::begin(regime, line, self.client, started));
+        match arrival {
+            Arrival::Request(head) => self.exchange(wire, head, exchange).await,
+            Arrival::Refused(Malformed { reason, detail }) => {
+                keep_for_log(&mut exchange, &wire.inbox);
+                exchange.refuse(reason, Some(detail));
+                close_with(wire, exchange).await;
+                None
+            }
+            Arrival::Left => {
+                keep_for_log(&mut exchange, &wire.inbox);
+                exchange.client_left = true;
+                exchange.finish();
+                None
+            }
+            Arrival::Nothing => None,
+        }
+    }
+
+    /// Waits for a whole head: for its first byte as long as a connection may be idle, then for all of it under one
+    /// deadline, however the bytes drip. A new connection's deadline runs from the beginning.
+    async fn head(&self, wire: &mut Wire, limits: &Limits, first: bool) -> (Arrival, Instant) {
+        if wire.inbox.is_empty() {
+            let (wait, limit) = if first {
+                (Wait::Head, limits.header_timeout)
+            } else {
+                (Wait::Request, limits.keep_alive)
+            };
+            let read = wire.fill(wait, deadline_after(limit), HEAD_READ).await;
+            if !matches!(read, Ok(1..)) {
+                return (Arrival::Nothing, Instant::now());
+            }
+        }
+        let started = Instant::now();
+        if !self.presence.begin() {
+            return (Arrival::Nothing, started);
+        }
+        (whole_head(wire, limits).await, started)
+    }
+
+    /// Lends the connection to pingora for one request and looks at what became of it.
+    async fn exchange(
+        &self,
+        mut wire: Wire,
+        head: Head,
+        mut exchange: Box<Exchange>,
+    ) -> Option<Wire> {
+        let route = &exchange.regime.rules.limits.route;
+        self.line.begin(Patience {
+            body: route.body_timeout,
+            first_byte: route.stream_idle,
+            stream: route.stream_idle,
+        });
+        exchange.method = head.method.clone();
+        exchange.target = head.target.clone();
+        let bytes = wire.inbox.split_to(head.bytes);
+        wire.framing = head.framing;
+
+        let lent = super::wire::Lent::new(wire, Arc::clone(&self.line));
+        let mut session = ServerSession::new_http1(Box::new(lent));
+        session.set_read_timeout(None);
+        session.set_pipelined_prefix(bytes);
+        session.set_connection_user_context(Some(exchange));
+        let door = self.door;
+        let reused = door.proxy.process_new_http(session, &door.shutdown).await;
+        let reusable = reused.is_some();
+        drop(reused);
+
+        let wire = self.line.take_back()?;
+        let exchange = self.line.take_ended()?;
+        let unanswered = !exchange.client_left && !self.line.is_responding();
+        if exchange.denial().is_some() && unanswered {
+            return self.refuse(wire, &head, exchange).await;
+        }
+        let complete = !exchange.client_left && !exchange.cut;
+        exchange.finish();
+        if reusable && wire.framing.is_done() && head.keep_alive {
+            return Some(wire);
+        }
+        if complete && !wire.framing.is_done() {
+            linger(wire).await;
+        }
+        None
+    }
+
+    /// Answers a refusal. The connection goes on if the client wants that and its body can be got rid of.
+    async fn refuse(&self, mut wire: Wire, head: &Head, exchange: Box<Exchange>) -> Option<Wire> {
+        let drainable = match wire.framing {
+            Framing::Done => true,
+            Framing::Length(left) => left <= DRAIN_BYTES as u64 && !head.expects_continue,
+            Framing::Chunked(_) => !head.expects_continue && !self.line.is_spoilt(),
+            Framing::Tunnel => false,
+        };
+        let in_time = self.line.expired().is_none();
+        let goes_on =
+            head.keep_alive && drainable && in_time && !self.door.connections.is_draining();
+        if !goes_on {
+            close_with(wire, exchange).await;
+            return None;
+        }
+        if !answer(&mut wire, exchange, true).await {
+            return None;
+        }
+        let drained = timeout(DRAIN_TIME, wire.discard(DRAIN_BYTES)).await;
+        (drained == Ok(true)).then_some(wire)
+    }
+}
+
+/// Reads until the head is whole. Looks again only when a line that ends the head may have come, so that bytes that
+/// drip cost no more than bytes that pour.
+async fn whole_head(wire: &mut Wire, limits: &Limits) -> Arrival {
+    let deadline = deadline_after(limits.header_timeout);
+    let mut seen = 0;
+    loop {
+        skip_empty_lines(wire);
+        let fresh = wire.inbox.get(seen..).unwrap_or_default();
+        if seen == 0 || ends_head(fresh) || wire.inbox.len() > limits.header_bytes {
+            match scan(&wire.inbox, limits) {
+                Ok(Scan::Whole(head)) => return Arrival::Request(head),
+                Ok(Scan::Partial) => {}
+                Err(malformed) => return Arrival::Refused(malformed),
+            }
+        }
+        // The line end may straddle two reads.
+        seen = wire.inbox.len().saturating_sub(3);
+        match wire.fill(Wait::Head, deadline, HEAD_READ).await {
+            Ok(0) => return Arrival::Left,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::TimedOut => return too_slow(wire),
+            Err(_) => return Arrival::Left,
+        }
+    }
+}
+
+fn too_slow(wire: &Wire) -> Arrival {
+    if wire.inbox.is_empty() {
+        return Arrival::Nothing;
+    }
+    Arrival::Refused(Malformed {
+        reason: Reason::RequestTimeout,
+        detail: "the head was not complete in time",
+    })
+}
+
+/// Empty lines before a request are left-overs of some clients (RFC 9112, section 2.2).
+fn skip_empty_lines(wire: &mut Wire) {
+    while wire.inbox.starts_with(b"\r\n") {
+        wire.inbox.advance(2);
+    }
+}
+
+fn ends_head(fresh: &[u8]) -> bool {
+    fresh.windows(2).any(|pair| pair == b"\n\n") || fresh.windows(3).any(|three| three == b"\n\r\n")
+}
+
+/// Keeps what looks like a method and a target of something that is no request.
+fn keep_for_log(exchange: &mut Exchange, inbox: &[u8]) {
+    let line = inbox
+        .get(..inbox.len().min(LOGGED_BYTES))
+        .unwrap_or_default();
+    let line = line
+        .split(|byte| matches!(byte, b'\r' | b'\n'))
+        .next()
+        .unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ');
+    let method = words.next().map_or(0, <[u8]>::len);
+    let target = words.next().map_or(0, <[u8]>::len);
+    exchange.head = Bytes::copy_from_slice(line);
+    exchange.method = 0..method;
+    let start = method.saturating_add(1);
+    exchange.target = start..start.saturating_add(target);
+}
+
+/// Answers the refusal of an exchange and finishes it. `false`: the client does not read.
+async fn answer(wire: &mut Wire, mut exchange: Box<Exchange>, keep_alive: bool) -> bool {
+    let Some(denial) = exchange.denial() else {
+        return false;
+    };
+    let mut answer = Answer::to_denial(denial, exchange.regime.rules.errors);
+    for (name, value) in exchange.trace.lines() {
+        answer.header(name, value.to_str().unwrap_or_default().to_owned());
+    }
+    let bodiless = exchange.method() == b"HEAD";
+    let bytes = answer.to_wire(keep_alive, bodiless);
+    let sent = timeout(ANSWER_TIME, wire.send(&bytes)).await;
+    exchange.bytes_out = if bodiless { 0 } else { answer.body_bytes() };
+    exchange.finish();
+    matches!(sent, Ok(Ok(())))
+}
+
+/// Answers the refusal of an exchange and closes its connection.
+async fn close_with(mut wire: Wire, exchange: Box<Exchange>) {
+    if answer(&mut wire, exchange, false).await {
+        linger(wire).await;
+    }
+}
+
+/// Closes a connection whose client may still be sending, so that it can read what it was answered.
+async fn linger(mut wire: Wire) {
+    // A client that goes on sending is cut off.
+    let _cut_off = timeout(DRAIN_TIME, wire.linger(DRAIN_BYTES)).await;
+}

@@ -1,0 +1,135 @@
+//! From a request that was read to a decision: facts, route, key, judgement; and what of it the exchange keeps.
+//!
+//! Synchronous from end to end. It answers nothing and forwards nothing.
+
+use std::time::Instant;
+
+use http::header::HOST;
+use pingora::http::RequestHeader;
+
+use super::exchange::{Exchange, Verdict};
+use super::line::Patience;
+use super::regime::Regime;
+use super::trace::Trace;
+use crate::authz::{Admission, Decision, Denial, KeyLookup, PresentedKey, Reason, RequestFacts};
+
+/// Decides about the request and notes the decision in the exchange.
+pub fn decide(exchange: &mut Exchange, request: &RequestHeader) {
+    let began = Instant::now();
+    exchange.trace = Trace::of(&request.headers);
+    let regime = std::sync::Arc::clone(&exchange.regime);
+    let host = request
+        .headers
+        .get(HOST)
+        .map_or(&b""[..], |host| host.as_bytes());
+    let facts = RequestFacts::new(&request.method, host, exchange.target(), &request.headers);
+    let (decision, forward_target) = match &facts {
+        Err(invalid) => (malformed(invalid.0), None),
+        Ok(facts) => {
+            let decision = judge(&regime, facts, exchange);
+            let target = forward_target(&regime, facts, &decision, exchange.target());
+            (decision, target)
+        }
+    };
+    exchange.forward_target = forward_target;
+    let took = began.elapsed();
+    exchange.decision = Some(took);
+    regime.commons.metrics.decided(took);
+    note(exchange, decision);
+}
+
+fn malformed(detail: &'static str) -> Decision {
+    Decision::Deny(Denial {
+        detail: Some(detail),
+        ..Denial::new(Reason::MalformedRequest)
+    })
+}
+
+fn judge(regime: &Regime, facts: &RequestFacts<'_>, exchange: &Exchange) -> Decision {
+    let rulebook = &regime.rules.rulebook;
+    match rulebook.admit(facts) {
+        Admission::Decided(decision) => decision,
+        Admission::NeedsKey(pending) => {
+            let lookup = look_up(regime, &pending.key);
+            rulebook.conclude(&pending, lookup, facts, exchange.time)
+        }
+    }
+}
+
+/// One snapshot a request, read once.
+fn look_up(regime: &Regime, key: &PresentedKey<'_>) -> KeyLookup {
+    let replica = &regime.commons.replica;
+    match replica.pin() {
+        Some(snapshot) => replica.look_up(&snapshot, key),
+        None => KeyLookup::Unavailable,
+    }
+}
+
+/// The canonical target without keys in it, where it is not what was received anyway.
+fn forward_target(
+    regime: &Regime,
+    facts: &RequestFacts<'_>,
+    decision: &Decision,
+    received: &[u8],
+) -> Option<String> {
+    let Decision::Allow(permit) = decision else {
+        return None;
+    };
+    let path = facts.path.canonical();
+    let query = facts.query.as_str();
+    let cleaned = query
+        .filter(|_| !permit.forwards_key())
+        .and_then(|query| regime.hygiene.clean_query(query));
+    let query = cleaned.as_deref().or(query);
+    let length = path.len() + query.map_or(0, |query| query.len() + 1);
+    let canonical = received.starts_with(path.as_bytes()) && received.len() == length;
+    if canonical && cleaned.is_none() {
+        return None;
+    }
+    Some(match query {
+        Some(query) if !(query.is_empty() && cleaned.is_some()) => format!("{path}?{query}"),
+        Some(_) | None => path.to_owned(),
+    })
+}
+
+/// Keeps of the decision what the rest of the exchange needs.
+fn note(exchange: &mut Exchange, decision: Decision) {
+    match decision {
+        Decision::Allow(permit) => {
+            exchange.route = Some(permit.route());
+            exchange.principal = permit.principal().cloned();
+            count_pass(exchange, &permit);
+            set_patience(exchange);
+            exchange.verdict = Verdict::Permitted(permit);
+        }
+        Decision::Deny(denial) => {
+            exchange.route = denial.route;
+            exchange.principal = denial.principal.clone();
+            exchange.verdict = Verdict::Refused(denial);
+        }
+    }
+}
+
+fn count_pass(exchange: &Exchange, permit: &crate::authz::Permit) {
+    let commons = &exchange.regime.commons;
+    if let Some(principal) = permit.principal() {
+        commons.replica.record_use(&principal.id, exchange.time);
+    }
+    if let Some(kind) = permit.unjudged() {
+        exchange.regime.routes.unauthenticated(permit.route(), kind);
+    }
+}
+
+/// From here on the limits of the route hold.
+fn set_patience(exchange: &Exchange) {
+    let settings = exchange
+        .route
+        .and_then(|route| exchange.regime.route(route));
+    if let Some(settings) = settings {
+        exchange.line.set_patience(Patience {
+            body: settings.limits.body_timeout,
+            first_byte: settings.timeouts.first_byte,
+            stream: settings.limits.stream_idle,
+        });
+    }
+}

@@ -1,0 +1,221 @@
+//! What a connection and its current exchange tell each other, and the clock of every wait.
+//!
+//! Knows no socket: only that something is waited for, for how long, and what became of it.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::exchange::Exchange;
+use super::wire::Wire;
+
+/// Longest wait that is ever armed: a limit beyond it is none.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+/// What a connection waits for; each wait has its own limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Wait {
+    /// The next request, nothing of which has come.
+    Request = 1,
+    /// The rest of a head.
+    Head,
+    /// The next piece of a body.
+    Body,
+    /// The first byte of the upstream's response.
+    FirstByte,
+    /// Any byte of a running response or tunnel.
+    Stream,
+}
+
+impl Wait {
+    const ALL: [Self; 5] = [
+        Self::Request,
+        Self::Head,
+        Self::Body,
+        Self::FirstByte,
+        Self::Stream,
+    ];
+}
+
+/// How long an exchange may wait for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For the next piece of the request's body.
+    pub body: Duration,
+    /// For the first byte of the response, once the request is complete.
+    pub first_byte: Duration,
+    /// For any byte of a running response or tunnel.
+    pub stream: Duration,
+}
+
+/// Shared by a connection and its current exchange.
+#[derive(Debug, Default)]
+pub struct Line {
+    responding: AtomicBool,
+    tunnel: AtomicBool,
+    malformed: AtomicBool,
+    expired: AtomicU8,
+    body_ms: AtomicU64,
+    first_byte_ms: AtomicU64,
+    stream_ms: AtomicU64,
+    returned: Mutex<Option<Wire>>,
+    ended: Mutex<Option<Box<Exchange>>>,
+}
+
+impl Line {
+    /// Forgets the last exchange.
+    pub fn begin(&self, patience: Patience) {
+        self.responding.store(false, Ordering::Relaxed);
+        self.tunnel.store(false, Ordering::Relaxed);
+        self.malformed.store(false, Ordering::Relaxed);
+        self.expired.store(0, Ordering::Relaxed);
+        self.set_patience(patience);
+    }
+
+    /// Sets how long the current exchange may wait.
+    pub fn set_patience(&self, patience: Patience) {
+        let Patience {
+            body,
+            first_byte,
+            stream,
+        } = patience;
+        self.body_ms.store(millis(body), Ordering::Relaxed);
+        self.first_byte_ms
+            .store(millis(first_byte), Ordering::Relaxed);
+        self.stream_ms.store(millis(stream), Ordering::Relaxed);
+    }
+
+    /// The final response begins.
+    pub fn respond(&self) {
+        self.responding.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the final response has begun.
+    pub fn is_responding(&self) -> bool {
+        self.responding.load(Ordering::Relaxed)
+    }
+
+    /// The protocol is switched: bytes pass both ways until the end.
+    pub fn open_tunnel(&self) {
+        self.tunnel.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the protocol was switched.
+    pub fn is_tunnel(&self) -> bool {
+        self.tunnel.load(Ordering::Relaxed)
+    }
+
+    /// The body's chunks are malformed.
+    pub fn spoil(&self) {
+        self.malformed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the body's chunks were malformed.
+    pub fn is_spoilt(&self) -> bool {
+        self.malformed.load(Ordering::Relaxed)
+    }
+
+    /// The wait that took too long, if one did.
+    pub fn expired(&self) -> Option<Wait> {
+        let expired = self.expired.load(Ordering::Relaxed);
+        Wait::ALL.into_iter().find(|wait| *wait as u8 == expired)
+    }
+
+    /// Puts the connection where the door finds it when the exchange has ended.
+    pub fn give_back(&self, wire: Wire) {
+        put(&self.returned, wire);
+    }
+
+    /// The connection, once the exchange that it was lent to has ended.
+    pub fn take_back(&self) -> Option<Wire> {
+        take(&self.returned)
+    }
+
+    /// Puts an exchange that pingora is done with where the door finds it.
+    pub fn end(&self, exchange: Box<Exchange>) {
+        put(&self.ended, exchange);
+    }
+
+    /// The exchange that has ended. `None`: it came to no regular end.
+    pub fn take_ended(&self) -> Option<Box<Exchange>> {
+        take(&self.ended)
+    }
+
+    fn limit(&self, wait: Wait) -> Duration {
+        let millis = match wait {
+            Wait::Request | Wait::Head | Wait::Body => &self.body_ms,
+            Wait::FirstByte => &self.first_byte_ms,
+            Wait::Stream => &self.stream_ms,
+        };
+        Duration::from_millis(millis.load(Ordering::Relaxed))
+    }
+}
+
+fn put<T>(slot: &Mutex<Option<T>>, thing: T) {
+    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(thing);
+}
+
+fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The moment `limit` from now.
+pub fn deadline_after(limit: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(limit.min(FAR)).unwrap_or(now)
+}
+
+/// One timer a connection, for all its waits. Re-armed only when it would ring too late: a busy connection touches
+/// the runtime's timers about once in the longest wait, not once a request.
+#[derive(Debug, Default)]
+pub struct Watch {
+    waiting: Option<(Wait, Instant)>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watch {
+    /// Something came or went: the next wait begins anew.
+    pub fn touch(&mut self) {
+        self.waiting = None;
+    }
+
+    /// Ready once the time for `wait` on this line is over, which the line is told.
+    pub fn poll(&mut self, wait: Wait, line: &Line, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = match self.waiting {
+            Some((same, deadline)) if same == wait => deadline,
+            Some(_) | None => deadline_after(line.limit(wait)),
+        };
+        let polled = self.poll_until(wait, deadline, cx);
+        if polled.is_ready() {
+            line.expired.store(wait as u8, Ordering::Relaxed);
+        }
+        polled
+    }
+
+    /// Ready once `deadline` is over.
+    pub fn poll_until(&mut self, wait: Wait, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        self.waiting = Some((wait, deadline));
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if deadline < sleep.deadline() {
+            sleep.as_mut().reset(deadline);
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}

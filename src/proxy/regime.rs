@@ -1,0 +1,113 @@
+//! The rules in force, with everything that is prepared from them once: upstream states, metric handles, names to
+//! strip. A reload makes another one; a request keeps the one that it began under.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::config::Rules;
+use super::forward::Hygiene;
+use super::upstream::Upstream;
+use crate::authz::{CredentialSource, RouteId, Timestamp};
+use crate::replica::Replica;
+use crate::telemetry::redact::Redactor;
+use crate::telemetry::{AccessLog, Metrics, RouteMetrics, UpstreamMetrics};
+
+use super::config::RouteSettings;
+
+/// Tells the time by the calendar. The only clock is the composition root's.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What outlives every reload.
+pub struct Commons {
+    /// The keys.
+    pub replica: Arc<Replica>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where requests are logged, where they are.
+    pub access_log: Option<Arc<AccessLog>>,
+    /// The calendar.
+    pub clock: Clock,
+}
+
+impl fmt::Debug for Commons {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Commons").finish_non_exhaustive()
+    }
+}
+
+impl Commons {
+    /// The moment, by the calendar.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+}
+
+/// The rules in force.
+#[derive(Debug)]
+pub struct Regime {
+    /// As configured.
+    pub rules: Rules,
+    /// The state of the upstreams, by position.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Metrics of the routes.
+    pub routes: RouteMetrics,
+    /// Metrics of the upstreams.
+    pub upstream_metrics: UpstreamMetrics,
+    /// What must not be logged.
+    pub redactor: Redactor,
+    /// What must not be forwarded.
+    pub hygiene: Hygiene,
+    /// What outlives this.
+    pub commons: Arc<Commons>,
+}
+
+impl Regime {
+    /// Prepares rules. Upstreams that `former` has with the same configuration go on with their state.
+    pub fn new(rules: Rules, commons: Arc<Commons>, former: Option<&Self>) -> Self {
+        let former = former.map_or(&[][..], |former| &former.upstreams);
+        let upstreams = rules.upstreams.iter().map(|config| {
+            let same = former.iter().find(|upstream| upstream.config == *config);
+            same.map_or_else(|| Arc::new(Upstream::new(config.clone())), Arc::clone)
+        });
+        let names = rules.rulebook.routes().specs().iter();
+        let credentials = rules.rulebook.credentials();
+        let queries = credentials
+            .sources
+            .iter()
+            .filter_map(|source| match source {
+                CredentialSource::Query(name) => Some(name.as_str()),
+                CredentialSource::Bearer
+                | CredentialSource::Header(_)
+                | CredentialSource::WebSocketProtocol => None,
+            });
+        Self {
+            upstreams: upstreams.collect(),
+            routes: commons
+                .metrics
+                .routes(names.map(|route| route.name.as_str())),
+            upstream_metrics: commons.metrics.upstreams(
+                rules
+                    .upstreams
+                    .iter()
+                    .map(|upstream| upstream.name.as_str()),
+            ),
+            redactor: Redactor::new(queries),
+            hygiene: Hygiene::new(&rules.identity, credentials),
+            rules,
+            commons,
+        }
+    }
+
+    /// What the plane knows of a route.
+    pub fn route(&self, route: RouteId) -> Option<&RouteSettings> {
+        self.rules.routes.get(route.0 as usize)
+    }
+
+    /// The log, where these rules want one.
+    pub fn access_log(&self) -> Option<&AccessLog> {
+        self.commons
+            .access_log
+            .as_deref()
+            .filter(|_| self.rules.access_log)
+    }
+}

@@ -1,0 +1,156 @@
+//! What ties a request to the logs of other services: `x-correlation-id` and `traceparent`.
+//!
+//! Both are taken up where they are well-formed and made where they are not. No identifier here is a secret.
+
+use std::fmt::Write as _;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+const CORRELATION_ID_TEXT: &str = "x-correlation-id";
+const TRACEPARENT_TEXT: &str = "traceparent";
+
+/// The header of the identifier that people search logs for.
+pub const CORRELATION_ID: HeaderName = HeaderName::from_static(CORRELATION_ID_TEXT);
+/// The header of W3C Trace Context.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static(TRACEPARENT_TEXT);
+
+/// Longest correlation id that is taken up.
+const CORRELATION_BYTES_MAX: usize = 128;
+
+/// The identifiers of one request.
+#[derive(Debug, Clone)]
+pub struct Trace {
+    /// `x-correlation-id`.
+    pub correlation_id: HeaderValue,
+    /// `traceparent`.
+    pub parent: HeaderValue,
+}
+
+impl Trace {
+    /// Takes up what the request states, and makes what it does not.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let made = Made::new();
+        Self {
+            correlation_id: one(headers, &CORRELATION_ID, is_correlation_id)
+                .unwrap_or_else(|| made.correlation_id()),
+            parent: one(headers, &TRACEPARENT, is_traceparent)
+                .unwrap_or_else(|| made.traceparent()),
+        }
+    }
+
+    /// The header lines that say both.
+    pub fn lines(&self) -> [(&'static str, &HeaderValue); 2] {
+        [
+            (CORRELATION_ID_TEXT, &self.correlation_id),
+            (TRACEPARENT_TEXT, &self.parent),
+        ]
+    }
+
+    /// Makes both, for a request whose headers were not read.
+    pub fn made() -> Self {
+        let made = Made::new();
+        Self {
+            correlation_id: made.correlation_id(),
+            parent: made.traceparent(),
+        }
+    }
+}
+
+/// The one well-formed value of a header.
+fn one(headers: &HeaderMap, name: &HeaderName, good: fn(&[u8]) -> bool) -> Option<HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    (values.next().is_none() && good(value.as_bytes())).then(|| value.clone())
+}
+
+/// Letters, digits and the punctuation of identifiers: nothing that means something to a log or a shell.
+fn is_correlation_id(value: &[u8]) -> bool {
+    (1..=CORRELATION_BYTES_MAX).contains(&value.len())
+        && value
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(byte))
+}
+
+/// `00-<32 hex>-<16 hex>-<2 hex>`, lower-case, neither identifier all zero.
+fn is_traceparent(value: &[u8]) -> bool {
+    let mut fields = value.split(|byte| *byte == b'-');
+    let mut field = |length: usize, zero: bool| {
+        fields.next().is_some_and(|field| {
+            field.len() == length
+                && field.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+                && (zero || field.iter().any(|b| *b != b'0'))
+        })
+    };
+    value.starts_with(b"00-")
+        && field(2, true)
+        && field(32, false)
+        && field(16, false)
+        && field(2, true)
+        && fields.next().is_none()
+}
+
+/// Identifiers of this process: unique within it, and unlikely elsewhere.
+struct Made {
+    high: u64,
+    low: u64,
+}
+
+impl Made {
+    fn new() -> Self {
+        static SEEDS: LazyLock<(RandomState, RandomState)> = LazyLock::new(Default::default);
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self {
+            high: SEEDS.0.hash_one(number),
+            low: SEEDS.1.hash_one(number) | 1,
+        }
+    }
+
+    fn correlation_id(&self) -> HeaderValue {
+        self.value(format_args!("{:016x}{:016x}", self.high, self.low))
+    }
+
+    fn traceparent(&self) -> HeaderValue {
+        let (high, low) = (self.high, self.low);
+        self.value(format_args!("00-{high:016x}{low:016x}-{low:016x}-00"))
+    }
+
+    fn value(&self, text: std::fmt::Arguments<'_>) -> HeaderValue {
+        let mut written = String::with_capacity(55);
+        // Writing into a `String` cannot fail, and digits and dashes are a header value.
+        let _ = written.write_fmt(text);
+        HeaderValue::try_from(written).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn well_formed_identifiers_are_taken_up_and_others_made() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CORRELATION_ID, HeaderValue::from_static("abc-1"));
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        headers.insert(TRACEPARENT, HeaderValue::from_static(parent));
+        let trace = Trace::of(&headers);
+        assert_eq!(trace.correlation_id, "abc-1");
+        assert_eq!(trace.parent, parent);
+        headers.insert(CORRELATION_ID, HeaderValue::from_static("a b"));
+        headers.insert(TRACEPARENT, HeaderValue::from_static("00-0-0-0"));
+        let trace = Trace::of(&headers);
+        assert_eq!(trace.correlation_id.len(), 32);
+        assert!(is_traceparent(trace.parent.as_bytes()));
+    }
+
+    #[test]
+    fn an_identifier_stated_twice_is_none() {
+        let mut headers = HeaderMap::new();
+        headers.append(CORRELATION_ID, HeaderValue::from_static("a"));
+        headers.append(CORRELATION_ID, HeaderValue::from_static("b"));
+        assert_eq!(Trace::of(&headers).correlation_id.len(), 32);
+    }
+}

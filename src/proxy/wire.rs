@@ -1,0 +1,330 @@
+//! A client's connection: the socket, what was read from it ahead, and the bounds of the current message.
+//!
+//! An exchange is lent it as [`Lent`]: pingora then reads the bytes of the current body and no other, every wait is
+//! bounded, and the connection comes back to the door however the exchange ends. Knows no header and no route.
+
+use std::fmt;
+use std::io::{Error, ErrorKind, Result};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::time::Instant;
+
+use super::framing::{Framing, InvalidChunks};
+use super::line::{Line, Wait, Watch};
+use super::socket::Socket;
+
+/// Bytes of a response that are gathered before they are sent: a head and a small body leave together.
+const WRITE_BUFFER: usize = 4096;
+
+/// Bytes of later requests that are taken off the socket while an exchange runs, to notice a client that leaves.
+const READ_AHEAD: usize = 1024;
+
+/// Most bytes that are read from the socket at once.
+const READ_MAX: usize = 64 * 1024;
+
+/// The socket with everything read from it and not yet handed out.
+pub struct Wire {
+    socket: BufWriter<Socket>,
+    /// Read from the socket; its front belongs to the current message.
+    pub inbox: BytesMut,
+    /// What is left of the current message's body.
+    pub framing: Framing,
+    watch: Watch,
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire")
+            .field("framing", &self.framing)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Wire {
+    /// Takes a socket that was accepted.
+    pub fn new(socket: Socket) -> Self {
+        Self {
+            socket: BufWriter::with_capacity(WRITE_BUFFER, socket),
+            inbox: BytesMut::new(),
+            framing: Framing::Done,
+            watch: Watch::default(),
+        }
+    }
+
+    /// Reads more into the inbox, about `room` bytes; 0: the client is gone.
+    ///
+    /// # Errors
+    /// What the socket says, and [`ErrorKind::TimedOut`] at `deadline`.
+    pub async fn fill(&mut self, wait: Wait, deadline: Instant, room: usize) -> Result<usize> {
+        self.inbox.reserve(room);
+        let read = std::future::poll_fn(|cx| {
+            let read = poll_inbox(&mut self.socket, &mut self.inbox, cx);
+            if read.is_pending() && self.watch.poll_until(wait, deadline, cx).is_ready() {
+                return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+            }
+            read
+        });
+        let read = read.await?;
+        self.watch.touch();
+        Ok(read)
+    }
+
+    /// Sends bytes of our own.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.socket.write_all(bytes).await?;
+        self.socket.flush().await
+    }
+
+    /// Ends our half, then reads and forgets up to `bytes`, so that the client can read the last answer before a
+    /// reset destroys it. Returns when the client has ended too; the caller bounds the time.
+    pub async fn linger(&mut self, mut bytes: usize) {
+        if self.socket.shutdown().await.is_err() {
+            return;
+        }
+        while bytes > 0 {
+            self.inbox.clear();
+            self.inbox.reserve(READ_AHEAD);
+            match self.socket.read_buf(&mut self.inbox).await {
+                Ok(0) | Err(_) => return,
+                Ok(read) => bytes = bytes.saturating_sub(read),
+            }
+        }
+    }
+
+    /// Reads and forgets what is left of the current body, up to `bytes`; says whether that was all of it. The caller
+    /// bounds the time.
+    pub async fn discard(&mut self, mut bytes: usize) -> bool {
+        while !self.framing.is_done() {
+            let Ok(taken) = self.framing.take(&self.inbox) else {
+                return false;
+            };
+            self.inbox.advance(taken);
+            bytes = bytes.saturating_sub(taken);
+            if self.framing.is_done() {
+                break;
+            }
+            self.inbox.reserve(READ_AHEAD);
+            let read = self.socket.read_buf(&mut self.inbox).await;
+            if bytes == 0 || !matches!(read, Ok(1..)) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn poll_read(
+        &mut self,
+        line: &Line,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        if line.is_tunnel() {
+            self.framing = Framing::Tunnel;
+        }
+        if self.framing.is_done() {
+            return self.poll_leaving(line, cx);
+        }
+        if self.inbox.is_empty() {
+            return self.poll_body(line, cx, buf);
+        }
+        let offered = self.inbox.len().min(buf.remaining());
+        let ours = self.inbox.get(..offered).unwrap_or_default();
+        let taken = self
+            .framing
+            .take(ours)
+            .map_err(|invalid| spoilt(line, invalid))?;
+        buf.put_slice(ours.get(..taken).unwrap_or_default());
+        self.inbox.advance(taken);
+        self.watch.touch();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_body(
+        &mut self,
+        line: &Line,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        let room = buf.remaining().min(READ_MAX).min(self.framing.read_limit());
+        let mut fresh = ReadBuf::new(buf.initialize_unfilled_to(room));
+        let polled = Pin::new(&mut self.socket).poll_read(cx, &mut fresh);
+        if polled.is_pending() {
+            let tunnel = self.framing == Framing::Tunnel;
+            let wait = if tunnel { Wait::Stream } else { Wait::Body };
+            return self.poll_watch(wait, line, cx);
+        }
+        ready!(polled)?;
+        self.watch.touch();
+        let taken = self
+            .framing
+            .take(fresh.filled())
+            .map_err(|invalid| spoilt(line, invalid))?;
+        let ahead = fresh.filled().get(taken..).unwrap_or_default();
+        self.inbox.extend_from_slice(ahead);
+        buf.advance(taken);
+        Poll::Ready(Ok(()))
+    }
+
+    /// The body is complete: all that may still come is the next request, which has to wait, or the end.
+    fn poll_leaving(&mut self, line: &Line, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        while self.inbox.len() < READ_AHEAD {
+            self.inbox.reserve(READ_AHEAD);
+            match poll_inbox(&mut self.socket, &mut self.inbox, cx)? {
+                Poll::Pending => break,
+                Poll::Ready(0) => return Poll::Ready(Ok(())),
+                Poll::Ready(_) => {}
+            }
+        }
+        let wait = if line.is_responding() {
+            Wait::Stream
+        } else {
+            Wait::FirstByte
+        };
+        self.poll_watch(wait, line, cx)
+    }
+
+    fn poll_watch<T>(&mut self, wait: Wait, line: &Line, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        ready!(self.watch.poll(wait, line, cx));
+        Poll::Ready(Err(ErrorKind::TimedOut.into()))
+    }
+}
+
+fn poll_inbox(
+    socket: &mut BufWriter<Socket>,
+    inbox: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<Result<usize>> {
+    // The future holds no bytes of its own, so making it anew for each poll loses none.
+    pin!(socket.read_buf(inbox)).poll(cx)
+}
+
+fn spoilt(line: &Line, invalid: InvalidChunks) -> Error {
+    line.spoil();
+    Error::new(ErrorKind::InvalidData, invalid)
+}
+
+/// A connection lent to one exchange. Gives itself back to its line when it is dropped.
+#[derive(Debug)]
+pub struct Lent {
+    wire: Option<Wire>,
+    line: Arc<Line>,
+}
+
+impl Lent {
+    /// Lends the connection for one exchange.
+    pub fn new(wire: Wire, line: Arc<Line>) -> Self {
+        Self {
+            wire: Some(wire),
+            line,
+        }
+    }
+
+    fn parts(&mut self) -> Result<(&mut Wire, &Line)> {
+        match &mut self.wire {
+            Some(wire) => Ok((wire, &self.line)),
+            None => Err(ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Does something to the socket's writing half; waiting for the client to read is waiting, too.
+    fn poll_output<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        act: impl FnOnce(Pin<&mut BufWriter<Socket>>, &mut Context<'_>) -> Poll<Result<T>>,
+    ) -> Poll<Result<T>> {
+        let (wire, line) = self.parts()?;
+        let polled = act(Pin::new(&mut wire.socket), cx);
+        if polled.is_pending() {
+            return wire.poll_watch(Wait::Stream, line, cx);
+        }
+        wire.watch.touch();
+        polled
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(wire) = self.wire.take() {
+            self.line.give_back(wire);
+        }
+    }
+}
+
+impl AsyncRead for Lent {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        let (wire, line) = self.get_mut().parts()?;
+        wire.poll_read(line, cx, buf)
+    }
+}
+
+impl AsyncWrite for Lent {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        self.get_mut()
+            .poll_output(cx, |socket, cx| socket.poll_write(cx, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.get_mut()
+            .poll_output(cx, |socket, cx| socket.poll_flush(cx))
+    }
+
+    /// Flushes only: when to close is for the door to say.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.poll_flush(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Lent {
+    async fn shutdown(&mut self) {
+        if let Ok((wire, _)) = self.parts() {
+            // A client that is gone needs no last bytes.
+            let _gone = wire.socket.flush().await;
+        }
+    }
+}
+
+impl UniqueID for Lent {
+    fn id(&self) -> UniqueIDType {
+        0
+    }
+}
+
+impl Ssl for Lent {}
+
+impl Peek for Lent {}
+
+impl GetTimingDigest for Lent {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Lent {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for Lent {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        None
+    }
+}
