@@ -181,7 +181,7 @@ impl Condition {
             Operator::Exists(wanted) => self.path.any_holder(document, |own| match own {
                 Own::Value(_) => (*wanted).into(),
                 Own::Absent | Own::AbsentFromList | Own::NoObject => (!*wanted).into(),
-                Own::Unknown => Truth::Unknown,
+                Own::OfString | Own::Unknown => Truth::Unknown,
             }),
             Operator::Unknown => Truth::Unknown,
         }
@@ -197,7 +197,7 @@ impl Condition {
             Own::Value(ValueRef::Array(items)) => Scalar::Null.is_among(items).into(),
             Own::Value(value) => Scalar::Null.equals(value).into(),
             Own::Absent | Own::AbsentFromList => Truth::True,
-            Own::NoObject => Truth::False,
+            Own::OfString | Own::NoObject => Truth::False,
             Own::Unknown => Truth::Unknown,
         })
     }
@@ -215,7 +215,7 @@ impl Condition {
         }
         self.path.any_holder(document, |own| match own {
             Own::Value(value) => size_of(Sight::Known(value), size),
-            Own::Absent | Own::NoObject => Truth::False,
+            Own::Absent | Own::OfString | Own::NoObject => Truth::False,
             // CASL counts what the name gives in the items of the inner array; nobody means that.
             Own::AbsentFromList | Own::Unknown => Truth::Unknown,
         })

@@ -209,7 +209,7 @@ fn look<'a>(document: Document<'a>, path: &'a [Segment]) -> Sight<'a> {
 fn attribute<'a>(resource: &Resource<'a>, segment: &Segment) -> Sight<'a> {
     match Own::of_resource(resource, segment) {
         Own::Value(value) => Sight::Known(value),
-        Own::Absent | Own::AbsentFromList | Own::NoObject => Sight::Missing,
+        Own::Absent | Own::AbsentFromList | Own::OfString | Own::NoObject => Sight::Missing,
         Own::Unknown => Sight::Unknown,
     }
 }
@@ -298,6 +298,8 @@ pub(super) enum Own<'a> {
     Absent,
     /// It is an array, within an array, that has no such property itself.
     AbsentFromList,
+    /// It is a string, and in JavaScript every string, or every one long enough, has this property.
+    OfString,
     /// It is nothing that has properties.
     NoObject,
     /// It cannot be told.
@@ -328,7 +330,7 @@ impl<'a> Own<'a> {
                 OnArray::Spread => Self::AbsentFromList,
                 OnArray::Nothing => Self::Absent,
             },
-            ValueRef::String(_) if segment.is_builtin_of_lists() => Self::Unknown,
+            ValueRef::String(_) if segment.is_builtin_of_lists() => Self::OfString,
             ValueRef::Null | ValueRef::Bool(_) | ValueRef::Number(_) | ValueRef::String(_) => {
                 Self::NoObject
             }

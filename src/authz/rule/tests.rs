@@ -272,7 +272,7 @@ fn sample() -> Value {
         "n": 5, "s": "abc", "z": null, "t": true,
         "list": [1, 2, 3], "empty": [], "nested": {"x": {"y": 1}, "z": null},
         "items": [{"a": 1, "tags": ["x"]}, {"a": 2, "tags": []}, {"b": null}],
-        "holes": [null, {"a": 1}], "words": ["ab", "cd"], "deep": [[1, 2], [3]]
+        "holes": [null, {"a": 1}], "words": ["ab", "cd"], "deep": [[1, 2], [3]], "pairs": [[{"x": 1}]]
     })
 }
 
@@ -353,6 +353,9 @@ fn paths_walk_objects_and_arrays() {
         (value!({"missing": {"$exists": false}}), Some(true)),
         (value!({"missing.x": {"$exists": false}}), Some(true)),
         (value!({"n.x": {"$exists": false}}), Some(true)),
+        (value!({"s.0": {"$size": 1}}), Some(false)),
+        (value!({"s.0": null}), Some(false)),
+        (value!({"s.0": "a"}), Some(false)),
         (value!({"list.1": {"$exists": true}}), Some(true)),
         (value!({"list.3": {"$exists": true}}), Some(false)),
         (value!({"items.b": {"$exists": true}}), Some(true)),
@@ -379,6 +382,9 @@ fn what_casl_has_no_answer_for_is_unknown() {
     agree(&[
         (value!({"holes.a": 1}), None),
         (value!({"words.length": 2}), None),
+        (value!({"s.0": {"$exists": true}}), None),
+        (value!({"s.length": {"$exists": false}}), None),
+        (value!({"pairs.x": {"$size": 1}}), None),
         (value!({"words.length": {"$exists": true}}), None),
     ]);
 }
