@@ -4,10 +4,16 @@
 
 mod authz_properties;
 mod bridge;
+#[cfg(feature = "cli")]
+mod config_files;
+#[cfg(feature = "cli")]
+mod config_mistakes;
 #[cfg(feature = "control")]
 mod control_org;
 #[cfg(feature = "control")]
 mod control_support;
 mod generate;
 mod model;
+#[cfg(feature = "cli")]
+mod golden;
 mod request_allocations;
