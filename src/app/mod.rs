@@ -7,4 +7,11 @@ pub mod admin_token;
 pub mod clock;
 pub mod data;
 
+mod reload;
+mod running;
+mod signals;
+mod usage;
+
 pub use admin_token::{AdminSecret, NoAdminToken};
+pub use reload::ReadRules;
+pub use running::{Plan, Running, StartError, start};

@@ -8,6 +8,9 @@ mod document;
 mod explain;
 mod failure;
 mod keys;
+mod quickstart;
+mod run;
+mod serve;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -33,6 +36,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Quickstart(quickstart::QuickstartArgs),
+    Run(run::RunArgs),
     Explain(explain::ExplainArgs),
     Decide(decide::DecideArgs),
     Keys(keys::KeysArgs),
@@ -69,6 +74,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command, out: &mut dyn Write) -> Result<(), Failure> {
     match command {
+        Command::Quickstart(args) => quickstart::run(&args, out),
+        Command::Run(args) => run::run(args),
         Command::Explain(args) => explain::run(&args, out),
         Command::Decide(_) => decide::run(&mut io::stdin().lock(), out),
         Command::Keys(args) => keys::run(args, out),

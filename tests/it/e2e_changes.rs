@@ -27,9 +27,14 @@ fn refused(status: u16, reason: &str) -> (u16, Option<String>) {
 
 fn changed(answer: Answer, status: u16, last_revision: &mut u64) -> Value {
     assert_eq!(answer.status, status, "{answer:?}");
-    let revision = answer.header("keyward-revision").and_then(|text| text.parse().ok());
+    let revision = answer
+        .header("keyward-revision")
+        .and_then(|text| text.parse().ok());
     let revision: u64 = revision.expect("a change says its revision");
-    assert!(revision > *last_revision, "revisions grow: {last_revision}, then {revision}");
+    assert!(
+        revision > *last_revision,
+        "revisions grow: {last_revision}, then {revision}"
+    );
     *last_revision = revision;
     answer.json()
 }
@@ -58,17 +63,29 @@ fn one_life(quickstart: &Quickstart, round: usize, revision: &mut u64) -> usize 
         "permissions": ["agent-factory:agents:read"], "scopes": ["agents:a1"],
     });
     let made = changed(quickstart.administer("POST", PATH, &body), 201, revision);
-    let mut key = Key { id: text(&made, "id"), secret: text(&made, "apiKey") };
+    let mut key = Key {
+        id: text(&made, "id"),
+        secret: text(&made, "apiKey"),
+    };
     assert_eq!(outcome(quickstart, &key.secret), (200, None), "created");
 
     let steps: [(Value, (u16, Option<String>)); 8] = [
-        (json!({ "permissions": [] }), refused(403, "missing_permission")),
+        (
+            json!({ "permissions": [] }),
+            refused(403, "missing_permission"),
+        ),
         (json!({ "permissions": ["agent-factory:*"] }), (200, None)),
-        (json!({ "scopes": ["agents:a2"] }), refused(403, "out_of_scope")),
+        (
+            json!({ "scopes": ["agents:a2"] }),
+            refused(403, "out_of_scope"),
+        ),
         (json!({ "scopes": ["*"] }), (200, None)),
         (json!({ "disabled": true }), refused(401, "disabled_key")),
         (json!({ "disabled": false }), (200, None)),
-        (json!({ "expiresAt": "2001-01-01T00:00:00Z" }), refused(401, "expired_key")),
+        (
+            json!({ "expiresAt": "2001-01-01T00:00:00Z" }),
+            refused(401, "expired_key"),
+        ),
         (json!({ "expiresAt": FAR }), (200, None)),
     ];
     for (patch, expected) in &steps {
@@ -77,20 +94,56 @@ fn one_life(quickstart: &Quickstart, round: usize, revision: &mut u64) -> usize 
         assert_eq!(&outcome(quickstart, &key.secret), expected, "{patch}");
     }
 
-    let rotated = changed(quickstart.administer("POST", &format!("{PATH}/{}/rotate", key.id), &Value::Null), 200, revision);
+    let rotated = changed(
+        quickstart.administer("POST", &format!("{PATH}/{}/rotate", key.id), &Value::Null),
+        200,
+        revision,
+    );
     let old = std::mem::replace(&mut key.secret, text(&rotated, "apiKey"));
-    assert_eq!(outcome(quickstart, &old), refused(401, "revoked_key"), "the old secret");
-    assert_eq!(outcome(quickstart, &key.secret), (200, None), "the new secret");
+    assert_eq!(
+        outcome(quickstart, &old),
+        refused(401, "revoked_key"),
+        "the old secret"
+    );
+    assert_eq!(
+        outcome(quickstart, &key.secret),
+        (200, None),
+        "the new secret"
+    );
 
     let grace = json!({ "gracePeriodSeconds": 3600 });
-    let rotated = changed(quickstart.administer("POST", &format!("{PATH}/{}/rotate", key.id), &grace), 200, revision);
+    let rotated = changed(
+        quickstart.administer("POST", &format!("{PATH}/{}/rotate", key.id), &grace),
+        200,
+        revision,
+    );
     let old = std::mem::replace(&mut key.secret, text(&rotated, "apiKey"));
-    assert_eq!(outcome(quickstart, &old), (200, None), "the old secret in its grace");
-    assert_eq!(outcome(quickstart, &key.secret), (200, None), "the new secret");
+    assert_eq!(
+        outcome(quickstart, &old),
+        (200, None),
+        "the old secret in its grace"
+    );
+    assert_eq!(
+        outcome(quickstart, &key.secret),
+        (200, None),
+        "the new secret"
+    );
 
-    changed(quickstart.administer("DELETE", &format!("{PATH}/{}", key.id), &Value::Null), 200, revision);
-    assert_eq!(outcome(quickstart, &key.secret), refused(401, "unknown_key"), "deleted");
-    assert_eq!(outcome(quickstart, &old), refused(401, "unknown_key"), "deleted with its old secret");
+    changed(
+        quickstart.administer("DELETE", &format!("{PATH}/{}", key.id), &Value::Null),
+        200,
+        revision,
+    );
+    assert_eq!(
+        outcome(quickstart, &key.secret),
+        refused(401, "unknown_key"),
+        "deleted"
+    );
+    assert_eq!(
+        outcome(quickstart, &old),
+        refused(401, "unknown_key"),
+        "deleted with its old secret"
+    );
     1 + steps.len() + 3
 }
 

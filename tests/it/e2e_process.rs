@@ -34,7 +34,12 @@ fn a_busy_port_is_one_line() {
         if flag != "--listen" {
             args.extend(["--listen", "127.0.0.1:0"]);
         } else {
-            args.extend(["--control-listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"]);
+            args.extend([
+                "--control-listen",
+                "127.0.0.1:0",
+                "--ops-listen",
+                "127.0.0.1:0",
+            ]);
         }
         says_one_line(&refused(&args), &[&address]);
     }
@@ -54,9 +59,18 @@ fn a_data_directory_that_cannot_be_made_is_one_line() {
 fn a_damaged_database_is_one_line_and_is_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let database = dir.path().join("keyward.db");
-    std::fs::write(&database, "this is no database, and it is longer than a header".repeat(100)).unwrap();
+    std::fs::write(
+        &database,
+        "this is no database, and it is longer than a header".repeat(100),
+    )
+    .unwrap();
     let before = std::fs::read(&database).unwrap();
-    let ended = refused(&["--listen", "127.0.0.1:0", "--dir", dir.path().to_str().unwrap()]);
+    let ended = refused(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--dir",
+        dir.path().to_str().unwrap(),
+    ]);
     says_one_line(&ended, &["keyward.db"]);
     assert_eq!(std::fs::read(&database).unwrap(), before);
 }
@@ -68,8 +82,13 @@ fn another_pepper_is_one_line() {
     let (status, ..) = Quickstart::start_in(&dir, &[]).stop();
     assert!(status.success());
     let mut command = keyward();
-    command.args(["quickstart", "--json", "--listen", "127.0.0.1:0", "--dir"]).arg(&dir);
-    let ended = finish(command.env("KEYWARD_PEPPER", "another-pepper-than-before"), "");
+    command
+        .args(["quickstart", "--json", "--listen", "127.0.0.1:0", "--dir"])
+        .arg(&dir);
+    let ended = finish(
+        command.env("KEYWARD_PEPPER", "another-pepper-than-before"),
+        "",
+    );
     says_one_line(&ended, &["pepper"]);
     assert!(!ended.stderr.contains("another-pepper-than-before"));
 }
@@ -77,9 +96,19 @@ fn another_pepper_is_one_line() {
 #[test]
 fn a_second_serving_process_is_refused_and_the_first_goes_on() {
     let first = Quickstart::start();
-    let ended = refused(&["--listen", "127.0.0.1:0", "--dir", first.dir().to_str().unwrap()]);
+    let ended = refused(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--dir",
+        first.dir().to_str().unwrap(),
+    ]);
     says_one_line(&ended, &[&first.id().to_string()]);
-    assert_eq!(first.get("/v1/agents/a1", &[("x-prismeai-api-key", first.key("org"))]).status, 200);
+    assert_eq!(
+        first
+            .get("/v1/agents/a1", &[("x-prismeai-api-key", first.key("org"))])
+            .status,
+        200
+    );
 }
 
 #[test]
@@ -96,16 +125,23 @@ fn both_signals_end_it_with_code_zero() {
 #[test]
 fn what_is_in_flight_is_finished() {
     let quickstart = Quickstart::start();
-    let authority = quickstart.gateway().strip_prefix("http://").unwrap().to_owned();
+    let authority = quickstart
+        .gateway()
+        .strip_prefix("http://")
+        .unwrap()
+        .to_owned();
     let mut stream = TcpStream::connect(&authority).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
     let head = format!(
         "POST /v2/deployments/invoke HTTP/1.1\r\nHost: x\r\nx-prismeai-api-key: {}\r\nContent-Length: 10\r\n\r\nhello",
         quickstart.key("access")
     );
     stream.write_all(head.as_bytes()).unwrap();
     // The exchange is in flight once the gateway counts its connection.
-    let connections = || send(quickstart.ops(), "GET", "/status", &[], "").json()["connections"].as_u64();
+    let connections =
+        || send(quickstart.ops(), "GET", "/status", &[], "").json()["connections"].as_u64();
     while connections() == Some(0) {
         std::thread::yield_now();
     }
@@ -121,7 +157,11 @@ fn what_is_in_flight_is_finished() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let quickstart = Quickstart::start();
-    let authority = quickstart.gateway().strip_prefix("http://").unwrap().to_owned();
+    let authority = quickstart
+        .gateway()
+        .strip_prefix("http://")
+        .unwrap()
+        .to_owned();
     let mut stream = TcpStream::connect(&authority).unwrap();
     let head = format!(
         "POST /v2/deployments/invoke HTTP/1.1\r\nHost: x\r\nx-prismeai-api-key: {}\r\nContent-Length: 10\r\n\r\nhello",
@@ -148,18 +188,40 @@ fn no_secret_is_ever_written_where_it_does_not_belong() {
         "slug": "quiet", "name": "Quiet", "expiresAt": "2099-01-01T00:00:00Z",
         "permissions": ["agent-factory:agents:read"], "scopes": ["agents:a1"],
     });
-    let made = quickstart.administer("POST", "/v2/orgs/acme/api-keys", &body).json();
+    let made = quickstart
+        .administer("POST", "/v2/orgs/acme/api-keys", &body)
+        .json();
     let first = made["apiKey"].as_str().unwrap().to_owned();
-    let path = format!("/v2/orgs/acme/api-keys/{}/rotate", made["id"].as_str().unwrap());
-    let second = quickstart.administer("POST", &path, &Value::Null).json()["apiKey"].as_str().unwrap().to_owned();
+    let path = format!(
+        "/v2/orgs/acme/api-keys/{}/rotate",
+        made["id"].as_str().unwrap()
+    );
+    let second = quickstart.administer("POST", &path, &Value::Null).json()["apiKey"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     for secret in [&first, &second] {
         quickstart.get("/v1/agents/a1", &[("x-prismeai-api-key", secret)]);
-        quickstart.get("/v1/agents/a1", &[("authorization", &format!("Bearer {secret}"))]);
+        quickstart.get(
+            "/v1/agents/a1",
+            &[("authorization", &format!("Bearer {secret}"))],
+        );
         quickstart.get(&format!("/v2/workspaces/w1/security/apikeys/{secret}"), &[]);
-        quickstart.get(&format!("/nowhere/{secret}?api_key={secret}"), &[("cookie", secret)]);
-        send(quickstart.control(), "GET", &format!("/v2/orgs/acme/api-keys/{secret}"), &[("authorization", secret)], "");
+        quickstart.get(
+            &format!("/nowhere/{secret}?api_key={secret}"),
+            &[("cookie", secret)],
+        );
+        send(
+            quickstart.control(),
+            "GET",
+            &format!("/v2/orgs/acme/api-keys/{secret}"),
+            &[("authorization", secret)],
+            "",
+        );
     }
-    let mut secrets: Vec<String> = ["org", "workspace", "access"].map(|family| quickstart.key(family).to_owned()).to_vec();
+    let mut secrets: Vec<String> = ["org", "workspace", "access"]
+        .map(|family| quickstart.key(family).to_owned())
+        .to_vec();
     secrets.extend([first, second, quickstart.admin_token().to_owned()]);
     let metrics = send(quickstart.ops(), "GET", "/metrics", &[], "").body;
     assert!(metrics.contains("keyward_requests_total"));
@@ -170,16 +232,29 @@ fn no_secret_is_ever_written_where_it_does_not_belong() {
     copy_files(&dir, &copy);
     let (status, stdout, stderr) = quickstart.stop();
     assert!(status.success());
-    assert!(stderr.contains("/v1/agents/a1") || stdout.contains("/v1/agents/a1"), "there is an access log to look at");
+    assert!(
+        stderr.contains("/v1/agents/a1") || stdout.contains("/v1/agents/a1"),
+        "there is an access log to look at"
+    );
     for secret in &secrets {
-        for (what, text) in [("stdout", &stdout), ("stderr", &stderr), ("metrics", &metrics)] {
+        for (what, text) in [
+            ("stdout", &stdout),
+            ("stderr", &stderr),
+            ("metrics", &metrics),
+        ] {
             assert!(!text.contains(secret.as_str()), "{what} has a secret");
         }
         for entry in std::fs::read_dir(&copy).unwrap().flatten() {
             let is_token_file = entry.file_name() == "admin-token";
             let bytes = std::fs::read(entry.path()).unwrap();
-            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-            assert!(is_token_file || !found, "{} has a secret", entry.path().display());
+            let found = bytes
+                .windows(secret.len())
+                .any(|window| window == secret.as_bytes());
+            assert!(
+                is_token_file || !found,
+                "{} has a secret",
+                entry.path().display()
+            );
         }
     }
 }

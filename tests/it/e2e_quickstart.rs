@@ -20,14 +20,23 @@ fn the_line_of_json_says_where_everything_is() {
     let quickstart = Quickstart::start();
     for name in ["gateway", "control", "ops"] {
         let url = quickstart.ready()[name].as_str().unwrap();
-        assert!(url.starts_with("http://127.0.0.1:") && !url.ends_with('/'), "{name}: {url}");
+        assert!(
+            url.starts_with("http://127.0.0.1:") && !url.ends_with('/'),
+            "{name}: {url}"
+        );
     }
     assert!(quickstart.admin_token().len() >= 32);
     assert!(quickstart.key("org").starts_with("iak_acme_"));
     assert_eq!(quickstart.key("workspace").len(), 36);
     assert!(quickstart.key("access").starts_with("sk-orq-"));
-    assert_eq!(send(quickstart.ops(), "GET", "/readyz", &[], "").status, 200);
-    assert_eq!(send(quickstart.ops(), "GET", "/healthz", &[], "").status, 200);
+    assert_eq!(
+        send(quickstart.ops(), "GET", "/readyz", &[], "").status,
+        200
+    );
+    assert_eq!(
+        send(quickstart.ops(), "GET", "/healthz", &[], "").status,
+        200
+    );
     let status = send(quickstart.ops(), "GET", "/status", &[], "").json();
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
     let token_file = std::fs::read_to_string(quickstart.dir().join("admin-token")).unwrap();
@@ -40,11 +49,31 @@ fn each_family_is_let_through_where_its_grants_suffice() {
     let org = quickstart.key("org");
     let bearer = format!("Bearer {org}");
     let cases: [(&str, &str, Vec<(&str, &str)>, &str); 6] = [
-        ("GET", "/v2/orgs/acme/api-keys", api_key(org).to_vec(), "org"),
-        ("GET", "/v2/orgs/acme/api-keys", vec![("Authorization", &bearer)], "org"),
+        (
+            "GET",
+            "/v2/orgs/acme/api-keys",
+            api_key(org).to_vec(),
+            "org",
+        ),
+        (
+            "GET",
+            "/v2/orgs/acme/api-keys",
+            vec![("Authorization", &bearer)],
+            "org",
+        ),
         ("GET", "/v1/agents/a1", api_key(org).to_vec(), "org"),
-        ("GET", "/v2/workspaces/w1/pages/p1", api_key(quickstart.key("workspace")).to_vec(), "workspace"),
-        ("POST", "/v2/deployments/invoke", api_key(quickstart.key("access")).to_vec(), "access"),
+        (
+            "GET",
+            "/v2/workspaces/w1/pages/p1",
+            api_key(quickstart.key("workspace")).to_vec(),
+            "workspace",
+        ),
+        (
+            "POST",
+            "/v2/deployments/invoke",
+            api_key(quickstart.key("access")).to_vec(),
+            "access",
+        ),
         ("GET", "/v1/agents/%611?x=1", api_key(org).to_vec(), "org"),
     ];
     for (method, path, headers, family) in cases {
@@ -56,11 +85,17 @@ fn each_family_is_let_through_where_its_grants_suffice() {
         assert_eq!(seen["headers"].get("x-prismeai-api-key"), None, "{path}");
         assert_eq!(seen["headers"].get("authorization"), None, "{path}");
         for family in ["org", "workspace", "access"] {
-            assert!(!answer.body.contains(quickstart.key(family)), "{path}: the key went upstream");
+            assert!(
+                !answer.body.contains(quickstart.key(family)),
+                "{path}: the key went upstream"
+            );
         }
     }
     let canonical = seen(&quickstart.get("/v1/agents/%611?x=1", &api_key(org)));
-    assert_eq!(canonical["path"], "/v1/agents/a1", "the canonical path is what is forwarded");
+    assert_eq!(
+        canonical["path"], "/v1/agents/a1",
+        "the canonical path is what is forwarded"
+    );
     assert_eq!(canonical["query"], "x=1");
     assert_eq!(canonical["headers"]["x-keyward-org"], "acme");
 }
@@ -69,7 +104,13 @@ fn each_family_is_let_through_where_its_grants_suffice() {
 fn a_body_arrives_as_it_was_sent() {
     let quickstart = Quickstart::start();
     let key = quickstart.key("access");
-    let seen = seen(&send(quickstart.gateway(), "POST", "/v2/deployments/invoke", &api_key(key), "{\"a\":1}"));
+    let seen = seen(&send(
+        quickstart.gateway(),
+        "POST",
+        "/v2/deployments/invoke",
+        &api_key(key),
+        "{\"a\":1}",
+    ));
     assert_eq!(seen["body"], "{\"a\":1}");
     let authority = quickstart.gateway().strip_prefix("http://").unwrap();
     let chunked = format!(
@@ -88,29 +129,107 @@ fn what_is_not_allowed_is_refused_with_its_reason() {
     let unknown = "iak_acme_00000000-0000-4000-8000-000000000000";
     let cases = [
         ("GET", "/v1/agents/a1", None, 401, "missing_credential"),
-        ("GET", "/v1/agents/a1", Some("nonsense"), 401, "malformed_credential"),
+        (
+            "GET",
+            "/v1/agents/a1",
+            Some("nonsense"),
+            401,
+            "malformed_credential",
+        ),
         ("GET", "/v1/agents/a1", Some(unknown), 401, "unknown_key"),
-        ("GET", "/v2/orgs/other/api-keys", Some(org), 403, "org_mismatch"),
-        ("POST", "/v1/agents/a1", Some(org), 403, "missing_permission"),
+        (
+            "GET",
+            "/v2/orgs/other/api-keys",
+            Some(org),
+            403,
+            "org_mismatch",
+        ),
+        (
+            "POST",
+            "/v1/agents/a1",
+            Some(org),
+            403,
+            "missing_permission",
+        ),
         ("GET", "/v1/agents/a2", Some(org), 403, "out_of_scope"),
-        ("GET", "/v1/agents/a1", Some(workspace), 403, "family_not_accepted"),
-        ("GET", "/v2/workspaces/w1/pages/p2", Some(workspace), 403, "no_matching_rule"),
-        ("GET", "/v2/workspaces/w2/pages/p1", Some(workspace), 403, "workspace_mismatch"),
-        ("POST", "/v2/deployments/invoke", Some(workspace), 403, "family_not_accepted"),
-        ("GET", "/v1/agents/a1", Some(access), 403, "family_not_accepted"),
+        (
+            "GET",
+            "/v1/agents/a1",
+            Some(workspace),
+            403,
+            "family_not_accepted",
+        ),
+        (
+            "GET",
+            "/v2/workspaces/w1/pages/p2",
+            Some(workspace),
+            403,
+            "no_matching_rule",
+        ),
+        (
+            "GET",
+            "/v2/workspaces/w2/pages/p1",
+            Some(workspace),
+            403,
+            "workspace_mismatch",
+        ),
+        (
+            "POST",
+            "/v2/deployments/invoke",
+            Some(workspace),
+            403,
+            "family_not_accepted",
+        ),
+        (
+            "GET",
+            "/v1/agents/a1",
+            Some(access),
+            403,
+            "family_not_accepted",
+        ),
         ("GET", "/nowhere", Some(org), 404, "no_route"),
         ("DELETE", "/public/ping", None, 405, "method_not_allowed"),
-        ("GET", "/v1/agents/../agents/a1", Some(org), 400, "malformed_request"),
-        ("GET", "/v1/agents/a1%2Fb", Some(org), 400, "malformed_request"),
+        (
+            "GET",
+            "/v1/agents/../agents/a1",
+            Some(org),
+            400,
+            "malformed_request",
+        ),
+        (
+            "GET",
+            "/v1/agents/a1%2Fb",
+            Some(org),
+            400,
+            "malformed_request",
+        ),
     ];
     for (method, path, key, status, reason) in cases {
-        let headers: Vec<_> = key.into_iter().map(|key| ("x-prismeai-api-key", key)).collect();
+        let headers: Vec<_> = key
+            .into_iter()
+            .map(|key| ("x-prismeai-api-key", key))
+            .collect();
         let answer = send(quickstart.gateway(), method, path, &headers, "");
-        assert_eq!((answer.status, answer.reason().as_deref()), (status, Some(reason)), "{method} {path}");
-        assert_eq!(answer.header("cache-control"), Some("no-store"), "{method} {path}");
-        assert_eq!(answer.header("www-authenticate").is_some(), status == 401, "{method} {path}");
+        assert_eq!(
+            (answer.status, answer.reason().as_deref()),
+            (status, Some(reason)),
+            "{method} {path}"
+        );
+        assert_eq!(
+            answer.header("cache-control"),
+            Some("no-store"),
+            "{method} {path}"
+        );
+        assert_eq!(
+            answer.header("www-authenticate").is_some(),
+            status == 401,
+            "{method} {path}"
+        );
         if let Some(key) = key {
-            assert!(!answer.body.contains(key), "{method} {path}: the answer repeats the key");
+            assert!(
+                !answer.body.contains(key),
+                "{method} {path}: the answer repeats the key"
+            );
         }
     }
 }
@@ -118,9 +237,15 @@ fn what_is_not_allowed_is_refused_with_its_reason() {
 #[test]
 fn two_keys_are_never_chosen_between() {
     let quickstart = Quickstart::start();
-    let headers = [("x-prismeai-api-key", quickstart.key("org")), ("x-prismeai-api-key", quickstart.key("access"))];
+    let headers = [
+        ("x-prismeai-api-key", quickstart.key("org")),
+        ("x-prismeai-api-key", quickstart.key("access")),
+    ];
     let answer = quickstart.get("/v1/agents/a1", &headers);
-    assert_eq!((answer.status, answer.reason().as_deref()), (400, Some("ambiguous_credential")));
+    assert_eq!(
+        (answer.status, answer.reason().as_deref()),
+        (400, Some("ambiguous_credential"))
+    );
 }
 
 #[test]
@@ -144,21 +269,43 @@ fn every_start_makes_fresh_keys_and_ends_the_former_ones() {
     let temporary = tempfile::tempdir().unwrap();
     let dir = temporary.path().join("data");
     let first = Quickstart::start_in(&dir, &[]);
-    let keys: Vec<String> = ["org", "workspace", "access"].map(|family| first.key(family).to_owned()).to_vec();
+    let keys: Vec<String> = ["org", "workspace", "access"]
+        .map(|family| first.key(family).to_owned())
+        .to_vec();
     let token = first.admin_token().to_owned();
     assert!(first.stop().0.success());
     let second = Quickstart::start_in(&dir, &[]);
     assert_eq!(second.admin_token(), token, "the admin token stays");
-    let targets = ["/v1/agents/a1", "/v2/workspaces/w1/pages/p1", "/v2/deployments/invoke"];
-    for ((family, old), target) in ["org", "workspace", "access"].iter().zip(&keys).zip(targets) {
+    let targets = [
+        "/v1/agents/a1",
+        "/v2/workspaces/w1/pages/p1",
+        "/v2/deployments/invoke",
+    ];
+    for ((family, old), target) in ["org", "workspace", "access"]
+        .iter()
+        .zip(&keys)
+        .zip(targets)
+    {
         let method = if *family == "access" { "POST" } else { "GET" };
         let answer = send(second.gateway(), method, target, &api_key(old), "");
         assert_eq!(answer.status, 401, "{family}: {answer:?}");
-        let answer = send(second.gateway(), method, target, &api_key(second.key(family)), "");
+        let answer = send(
+            second.gateway(),
+            method,
+            target,
+            &api_key(second.key(family)),
+            "",
+        );
         assert_eq!(answer.status, 200, "{family}: {answer:?}");
     }
-    let list = second.administer("GET", "/v2/orgs/acme/api-keys", &Value::Null).json();
-    let alive = list["results"].as_array().unwrap().iter().filter(|key| key["disabled"] == json!(false));
+    let list = second
+        .administer("GET", "/v2/orgs/acme/api-keys", &Value::Null)
+        .json();
+    let alive = list["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|key| key["disabled"] == json!(false));
     assert_eq!(alive.count(), 1, "{list}");
 }
 
@@ -168,10 +315,17 @@ fn the_admin_token_may_come_from_the_environment() {
     let dir = temporary.path().join("data");
     let token = "an-admin-token-from-the-environment";
     let mut command = crate::e2e_support::keyward();
-    command.args(["quickstart", "--json", "--listen", "127.0.0.1:0", "--dir"]).arg(&dir);
+    command
+        .args(["quickstart", "--json", "--listen", "127.0.0.1:0", "--dir"])
+        .arg(&dir);
     let quickstart = Quickstart::spawn(command.env("KEYWARD_ADMIN_TOKEN", token), &dir);
     assert_eq!(quickstart.admin_token(), token);
-    assert_eq!(quickstart.administer("GET", "/v2/orgs/acme/api-keys", &Value::Null).status, 200);
+    assert_eq!(
+        quickstart
+            .administer("GET", "/v2/orgs/acme/api-keys", &Value::Null)
+            .status,
+        200
+    );
     assert!(!dir.join("admin-token").exists());
 }
 
@@ -179,15 +333,24 @@ fn the_admin_token_may_come_from_the_environment() {
 fn a_short_admin_token_is_refused() {
     let temporary = tempfile::tempdir().unwrap();
     let mut command = crate::e2e_support::keyward();
-    command.args(["quickstart", "--json", "--listen", "127.0.0.1:0", "--dir"]).arg(temporary.path());
+    command
+        .args(["quickstart", "--json", "--listen", "127.0.0.1:0", "--dir"])
+        .arg(temporary.path());
     let ended = crate::e2e_support::finish(command.env("KEYWARD_ADMIN_TOKEN", "short"), "");
     assert_eq!(ended.code, Some(1));
     assert!(ended.stdout.is_empty());
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
-    assert!(ended.stderr.contains("KEYWARD_ADMIN_TOKEN") && !ended.stderr.contains("\"short\""), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("KEYWARD_ADMIN_TOKEN") && !ended.stderr.contains("\"short\""),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
 fn nonsense_addresses_are_usage_errors() {
-    assert_eq!(run(&["quickstart", "--listen", "nonsense"], "").code, Some(2));
+    assert_eq!(
+        run(&["quickstart", "--listen", "nonsense"], "").code,
+        Some(2)
+    );
 }

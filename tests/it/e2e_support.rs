@@ -75,11 +75,17 @@ impl Collected {
                 text.push('\n');
             }
         });
-        Self { text, thread: Some(thread) }
+        Self {
+            text,
+            thread: Some(thread),
+        }
     }
 
     fn so_far(&self) -> String {
-        self.text.lock().expect("no test panics while it writes").clone()
+        self.text
+            .lock()
+            .expect("no test panics while it writes")
+            .clone()
     }
 
     fn whole(mut self) -> String {
@@ -113,7 +119,10 @@ impl Quickstart {
     /// Starts one on free ports on the data directory `dir`, with more arguments.
     pub fn start_in(dir: &Path, more: &[&str]) -> Self {
         let mut command = keyward();
-        command.args(["quickstart", "--json", "--listen", "127.0.0.1:0", "--dir"]).arg(dir).args(more);
+        command
+            .args(["quickstart", "--json", "--listen", "127.0.0.1:0", "--dir"])
+            .arg(dir)
+            .args(more);
         Self::spawn(&mut command, dir)
     }
 
@@ -128,7 +137,9 @@ impl Quickstart {
         let stderr = Collected::from(child.stderr.take().expect("a pipe"));
         let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut line = String::new();
-        stdout.read_line(&mut line).expect("the quickstart says something");
+        stdout
+            .read_line(&mut line)
+            .expect("the quickstart says something");
         let Ok(ready) = serde_json::from_str(&line) else {
             let _ = child.kill();
             let _ = child.wait();
@@ -150,7 +161,10 @@ impl Quickstart {
     }
 
     fn text(&self, pointer: &str) -> &str {
-        self.ready.pointer(pointer).and_then(Value::as_str).expect("a text in the line")
+        self.ready
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .expect("a text in the line")
     }
 
     pub fn gateway(&self) -> &str {
@@ -184,7 +198,10 @@ impl Quickstart {
 
     /// What it has written to standard error so far.
     pub fn stderr_so_far(&self) -> String {
-        self.stderr.as_ref().map(Collected::so_far).unwrap_or_default()
+        self.stderr
+            .as_ref()
+            .map(Collected::so_far)
+            .unwrap_or_default()
     }
 
     /// A request to the gateway.
@@ -195,8 +212,15 @@ impl Quickstart {
     /// A request to the control plane as its administrator.
     pub fn administer(&self, method: &str, path: &str, body: &Value) -> Answer {
         let bearer = format!("Bearer {}", self.admin_token());
-        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
         send(self.control(), method, path, &headers, &body)
     }
 
@@ -212,7 +236,9 @@ impl Quickstart {
     /// Waits until it ends by itself; everything it wrote on the way, after its first line.
     pub fn wait(mut self) -> (ExitStatus, String, String) {
         let status = self.child.wait().expect("it ends");
-        let take = |collected: &mut Option<Collected>| collected.take().map(Collected::whole).unwrap_or_default();
+        let take = |collected: &mut Option<Collected>| {
+            collected.take().map(Collected::whole).unwrap_or_default()
+        };
         (status, take(&mut self.stdout), take(&mut self.stderr))
     }
 
@@ -274,18 +300,31 @@ impl Answer {
 
     /// The reason of a refusal.
     pub fn reason(&self) -> Option<String> {
-        self.json().pointer("/details/reason")?.as_str().map(str::to_owned)
+        self.json()
+            .pointer("/details/reason")?
+            .as_str()
+            .map(str::to_owned)
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
 /// Sends one request on a connection of its own and reads the answer to its end.
-pub fn send(base: &str, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+pub fn send(
+    base: &str,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
     let authority = base.strip_prefix("http://").expect("a plain URL");
-    let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n");
+    let mut head =
+        format!("{method} {target} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -293,7 +332,12 @@ pub fn send(base: &str, method: &str, target: &str, headers: &[(&str, &str)], bo
         head.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
     let bytes = exchange(authority, format!("{head}\r\n{body}").as_bytes());
-    parse(&bytes).unwrap_or_else(|| panic!("{method} {target}: no answer: {:?}", String::from_utf8_lossy(&bytes)))
+    parse(&bytes).unwrap_or_else(|| {
+        panic!(
+            "{method} {target}: no answer: {:?}",
+            String::from_utf8_lossy(&bytes)
+        )
+    })
 }
 
 /// Sends bytes as they are and returns all that comes back until the other side closes.
@@ -302,7 +346,9 @@ pub fn exchange(authority: &str, bytes: &[u8]) -> Vec<u8> {
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.write_all(bytes).expect("the request is taken");
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("an answer to its end");
+    stream
+        .read_to_end(&mut answer)
+        .expect("an answer to its end");
     answer
 }
 
@@ -315,10 +361,20 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+    let chunked = headers
+        .iter()
+        .any(|(name, value)| name == "transfer-encoding" && value == "chunked");
     let body = &bytes[end + 4..];
-    let body = if chunked { unchunked(body)? } else { body.to_vec() };
-    Some(Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
+    let body = if chunked {
+        unchunked(body)?
+    } else {
+        body.to_vec()
+    };
+    Some(Answer {
+        status,
+        headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
 }
 
 fn unchunked(mut rest: &[u8]) -> Option<Vec<u8>> {

@@ -29,12 +29,19 @@ fn check(line: &str, expected: &str, pasted: &Pasted) {
     assert_eq!(pasted.status, status, "{line}\n{}", pasted.output);
     if status.starts_with('4') {
         let reason = words.next().unwrap_or_default();
-        assert!(pasted.output.contains(&format!("\"{reason}\"")), "{reason}: {line}\n{}", pasted.output);
+        assert!(
+            pasted.output.contains(&format!("\"{reason}\"")),
+            "{reason}: {line}\n{}",
+            pasted.output
+        );
     }
 }
 
 fn new_key(output: &str) -> String {
-    let after = output.split("\"apiKey\":\"").nth(1).expect("an answer with a key");
+    let after = output
+        .split("\"apiKey\":\"")
+        .nth(1)
+        .expect("an answer with a key");
     after.split('"').next().unwrap_or_default().to_owned()
 }
 
@@ -57,7 +64,9 @@ fn the_readmes_tour_does_what_it_says() {
         if !line.starts_with("curl ") {
             continue;
         }
-        let (command, expected) = line.rsplit_once("# ").expect("each line says what to expect");
+        let (command, expected) = line
+            .rsplit_once("# ")
+            .expect("each line says what to expect");
         let command = command
             .replace("http://127.0.0.1:8080", quickstart.gateway())
             .replace("http://127.0.0.1:8081", quickstart.control())
@@ -65,8 +74,17 @@ fn the_readmes_tour_does_what_it_says() {
         let pasted = paste(&command, &variables);
         check(line, expected, &pasted);
         if expected == "200" && command.contains(quickstart.gateway()) && command.contains("_KEY") {
-            assert!(pasted.output.contains("x-keyward-key-id"), "{line}\n{}", pasted.output);
-            assert!(!variables.iter().any(|(_, secret)| pasted.output.contains(secret.as_str())), "{line}");
+            assert!(
+                pasted.output.contains("x-keyward-key-id"),
+                "{line}\n{}",
+                pasted.output
+            );
+            assert!(
+                !variables
+                    .iter()
+                    .any(|(_, secret)| pasted.output.contains(secret.as_str())),
+                "{line}"
+            );
         }
         last = pasted.output;
         lines += 1;
@@ -78,13 +96,20 @@ fn the_readmes_tour_does_what_it_says() {
 fn the_printed_tour_does_what_it_says() {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let mut command = keyward();
-    command.args(["quickstart", "--listen", "127.0.0.1:0", "--dir"]).arg(temporary.path().join("data"));
+    command
+        .args(["quickstart", "--listen", "127.0.0.1:0", "--dir"])
+        .arg(temporary.path().join("data"));
     let (child, printed) = wait_for_line(&mut command, "The keys are fresh at every start");
     let lines: Vec<&str> = printed.lines().map(str::trim).collect();
-    let steps: Vec<_> = lines.windows(2).filter(|pair| pair[1].starts_with("curl ")).collect();
+    let steps: Vec<_> = lines
+        .windows(2)
+        .filter(|pair| pair[1].starts_with("curl "))
+        .collect();
     assert!(steps.len() >= 13, "{printed}");
     for step in steps {
-        let expected = step[0].strip_prefix("# ").expect("each line says what to expect");
+        let expected = step[0]
+            .strip_prefix("# ")
+            .expect("each line says what to expect");
         check(step[1], expected, &paste(step[1], &[]));
     }
     drop(child);

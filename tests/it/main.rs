@@ -4,16 +4,24 @@
 
 mod authz_properties;
 mod bridge;
+mod docs;
 #[cfg(feature = "cli")]
-mod config_files;
+mod e2e_changes;
 #[cfg(feature = "cli")]
-mod config_mistakes;
+mod e2e_cli;
+#[cfg(feature = "cli")]
+mod e2e_process;
+#[cfg(feature = "cli")]
+mod e2e_quickstart;
+#[cfg(feature = "cli")]
+mod e2e_support;
+#[cfg(feature = "cli")]
+mod e2e_tour;
+
 #[cfg(feature = "control")]
 mod control_org;
 #[cfg(feature = "control")]
 mod control_support;
 mod generate;
 mod model;
-#[cfg(feature = "cli")]
-mod golden;
 mod request_allocations;

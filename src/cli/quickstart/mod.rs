@@ -113,9 +113,9 @@ fn places(running: &Running) -> Result<Places, Failure> {
     let gateway = running
         .gateway()
         .addresses()
-        .into_iter()
+        .iter()
         .find_map(|address| match address {
-            ListenAddr::Tcp(address) => Some(address),
+            ListenAddr::Tcp(address) => Some(*address),
             ListenAddr::Unix(_) => None,
         });
     let (Some(gateway), Some(ops)) = (gateway, running.gateway().ops_address()) else {
