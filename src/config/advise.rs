@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::mistake::Mistake;
 use super::node::Spot;
 use super::raw::{File, Require, RequireWord, Route, UserTokens};
-use crate::authz::RouteTable;
+use super::resolve::Table;
+use crate::authz::{Confusion, Difference, Policy, RouteId, RouteSpec};
 
 /// A way past a route without a judged key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -38,54 +39,112 @@ impl OpenWay {
     /// The key that opens it, and what that means.
     const fn key_and_message(self) -> (&'static str, &'static str) {
         match self {
-            Self::Anonymous => (
-                "require",
-                "everyone passes this route, with or without a key",
-            ),
-            Self::Optional => (
-                "optional",
-                "requests without any credential pass this route",
-            ),
+            Self::Anonymous => ("require", "everyone passes, with or without a key"),
+            Self::Optional => ("optional", "requests without any credential pass"),
             Self::Shadow => (
                 "shadow",
-                "refusals are only counted on this route: requests pass whatever the key is",
+                "refusals are only counted: requests pass whatever the key is",
             ),
             Self::UserTokens => (
                 "user_tokens",
-                "anything in the form of a user token passes this route; the upstream has to judge it",
+                "anything in the form of a user token passes; the upstream has to judge it",
             ),
         }
     }
 }
 
 /// All warnings of a file that resolves to `table`.
-pub(super) fn advise(file: &File, root: &Spot<'_>, table: &RouteTable) -> Vec<Mistake> {
-    let mut warnings = Vec::new();
-    let routes = file.routes.iter().flatten().zip(table.specs());
+pub(super) fn advise(file: &File, root: &Spot<'_>, table: &Table) -> Vec<Mistake> {
+    let mut warnings = confusions(root, table);
+    let routes = file.routes.iter().flatten().zip(table.routes.specs());
     for (index, (route, spec)) in routes.enumerate() {
         let at = root.key("routes").index(index);
         warnings.extend(OpenWay::past(route).into_iter().map(|way| {
             let (key, message) = way.key_and_message();
-            at.key(key).mistake(message)
+            at.key(key)
+                .mistake(format!("route `{}`: {message}", spec.name))
         }));
-        unscoped(route, &spec.pattern.captures(), &at, &mut warnings);
+        warnings.extend(unscoped(route, spec, &at));
     }
     warnings
 }
 
-/// A key that may read one thing should not read all of them because a route forgot to ask which.
-fn unscoped(route: &Route, captures: &[&str], at: &Spot<'_>, warnings: &mut Vec<Mistake>) {
+/// A key that may read one thing should not read all of them because a route forgot to ask which. What the path says
+/// of the organisation is asked already.
+fn unscoped(route: &Route, spec: &RouteSpec, at: &Spot<'_>) -> Option<Mistake> {
     let Some(Require::Families(families)) = &route.require else {
-        return;
+        return None;
     };
-    let for_org = families.org.is_some()
-        || !families.permissions.is_empty()
-        || !families.any_permission.is_empty();
-    if for_org && families.scopes.is_empty() && !captures.is_empty() {
-        let named: Vec<String> = captures.iter().map(|name| format!("{{{name}}}")).collect();
-        warnings.push(at.key("require").mistake(format!(
-            "organisation keys are not limited by scopes here, although the path names {}",
-            named.join(", ")
-        )));
+    let lists = [&families.permissions, &families.any_permission];
+    let is_for_org = families.org.is_some() || lists.into_iter().any(|list| !list.is_empty());
+    if !is_for_org || !families.scopes.is_empty() {
+        return None;
     }
+    let org = families.org.as_deref().unwrap_or_default();
+    let captures = spec.pattern.captures().into_iter();
+    let unasked: Vec<String> = captures
+        .map(|name| format!("{{{name}}}"))
+        .filter(|capture| !org.contains(capture))
+        .collect();
+    let message = format!(
+        "route `{}`: organisation keys are not limited by scopes, although the path names {}",
+        spec.name,
+        unasked.join(", ")
+    );
+    (!unasked.is_empty()).then(|| at.key("require").mistake(message))
+}
+
+/// Requests that the upstream of one route may take for that route's own, while they are judged by another's policy.
+fn confusions(root: &Spot<'_>, table: &Table) -> Vec<Mistake> {
+    let confusions = table.routes.confusions();
+    let matters = |confusion: &&Confusion| {
+        let policy = |id: RouteId| table.policies.get(id.0 as usize);
+        let (Some(own), Some(other)) = (policy(confusion.route), policy(confusion.other)) else {
+            return false;
+        };
+        let passes = match confusion.difference {
+            Difference::Case | Difference::TrailingSlash => true,
+            Difference::EncodedSlash => other.encoded_slash,
+            Difference::Matrix => other.matrix,
+        };
+        passes && !guard_alike(own, other)
+    };
+    let warning = |confusion: &Confusion| {
+        let own = table.routes.spec(confusion.route)?;
+        let other = table.routes.spec(confusion.other)?;
+        let (habit, remedy) = match confusion.difference {
+            Difference::Case => ("ignores letter case", "write match: { case: insensitive }"),
+            Difference::TrailingSlash => (
+                "ignores a slash at the end",
+                "write match: { trailing_slash: ignored }",
+            ),
+            Difference::EncodedSlash => (
+                "decodes `%2F` before it looks at paths",
+                "leave out `encoded_slash: allow` there",
+            ),
+            Difference::Matrix => (
+                "drops what follows a `;`",
+                "leave out `matrix: allow` there",
+            ),
+        };
+        let at = root
+            .key("routes")
+            .index(confusion.route.0 as usize)
+            .key("path");
+        Some(at.mistake(format!(
+            "route `{}`: an upstream that {habit} takes `{}` for this route, but it is judged by route `{}`, which requires something else; if yours does, {remedy}",
+            own.name, confusion.example, other.name
+        )))
+    };
+    confusions
+        .iter()
+        .filter(matters)
+        .filter_map(warning)
+        .collect()
+}
+
+/// Whether the same keys pass both.
+fn guard_alike(a: &Policy, b: &Policy) -> bool {
+    (&a.requirement, a.optional, a.user_tokens, a.shadow)
+        == (&b.requirement, b.optional, b.user_tokens, b.shadow)
 }

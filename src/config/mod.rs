@@ -114,3 +114,6 @@ fn read(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,10 @@
 
 mod authz_properties;
 mod bridge;
+#[cfg(feature = "cli")]
+mod config_files;
+#[cfg(feature = "cli")]
+mod config_mistakes;
 mod docs;
 #[cfg(feature = "cli")]
 mod e2e_changes;
@@ -24,4 +28,6 @@ mod control_org;
 mod control_support;
 mod generate;
 mod model;
+#[cfg(feature = "cli")]
+mod golden;
 mod request_allocations;

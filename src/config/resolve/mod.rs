@@ -21,6 +21,7 @@ use crate::proxy::{self, ErrorStyle, RouteLimits, Rules};
 use crate::{control, replica};
 
 pub use route::RouteSummary;
+pub(super) use table::Table;
 
 /// What a configuration comes to.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ pub(super) fn resolve(
     let table = table::table(file, root, &upstreams, &limits.route, faults);
     let table = table.filter(|_| faults.is_empty())?;
 
-    let warnings = advise::advise(file, root, &table.routes);
+    let warnings = advise::advise(file, root, &table);
     let proxy = proxy::Config {
         listeners,
         ops: Some(file.ops.listen.0),

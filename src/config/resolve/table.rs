@@ -2,16 +2,16 @@
 
 use super::super::mistake::Mistake;
 use super::super::node::Spot;
-use super::super::raw::File;
+use super::super::raw::{File, Route};
 use super::route::Around;
 use crate::authz::{Policy, RouteTable};
 use crate::proxy::{RouteLimits, RouteSettings, UpstreamConfig};
 
 /// The table, with what is kept beside it by route.
-pub(super) struct Table {
-    pub(super) routes: RouteTable,
-    pub(super) policies: Vec<Policy>,
-    pub(super) settings: Vec<RouteSettings>,
+pub(in super::super) struct Table {
+    pub(in super::super) routes: RouteTable,
+    pub(in super::super) policies: Vec<Policy>,
+    pub(in super::super) settings: Vec<RouteSettings>,
 }
 
 /// Builds the table; whole only where nothing was pushed to `faults`, before or here.
@@ -34,6 +34,9 @@ pub(super) fn table(
         let at = root.key("routes").index(index);
         let is_comparable = !is_cut(&at, faults);
         let (spec, policy, setting) = around.route(raw, &at, faults);
+        if spec.is_none() && shares_its_name(raw, file) {
+            faults.push(at.key("name").mistake("another route has this name too"));
+        }
         policies.extend(policy);
         settings.extend(setting);
         if let Some(spec) = spec.filter(|_| is_comparable) {
@@ -67,4 +70,10 @@ fn is_cut(at: &Spot<'_>, faults: &[Mistake]) -> bool {
         let at = at.key(key);
         faults.iter().any(|fault| fault.key.starts_with(at.path()))
     })
+}
+
+/// Whether another route is named as this one, for a route that the table never sees and so cannot compare.
+fn shares_its_name(route: &Route, file: &File) -> bool {
+    let all = file.routes.iter().flatten();
+    route.name.is_some() && all.filter(|other| other.name == route.name).count() > 1
 }
