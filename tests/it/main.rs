@@ -27,7 +27,7 @@ mod control_org;
 #[cfg(feature = "control")]
 mod control_support;
 mod generate;
-mod model;
 #[cfg(feature = "cli")]
 mod golden;
+mod model;
 mod request_allocations;

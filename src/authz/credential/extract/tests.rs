@@ -90,6 +90,21 @@ fn two_keys_are_never_one() {
     }
 }
 
+/// A 400 stands before a 401, or a `shadow` route would turn the one into a pass that the other must not have.
+#[test]
+fn ambiguity_stands_before_bad_form_in_whatever_order() {
+    let mut rules = CredentialRules::default();
+    let twice = bearer(KEY);
+    let lines = [
+        ("x-prismeai-api-key", "junk"),
+        ("authorization", twice.as_str()),
+        ("authorization", &twice),
+    ];
+    assert_eq!(extract(&rules, &lines, ""), AMBIGUOUS);
+    rules.sources.reverse();
+    assert_eq!(extract(&rules, &lines, ""), AMBIGUOUS);
+}
+
 #[test]
 fn what_has_no_form_is_malformed() {
     let long = format!("iak_acme_{}", "0".repeat(300));
