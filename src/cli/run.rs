@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::serve;
 use crate::app;
 use crate::config::{self, Fixed, Flags, Resolved};
-use crate::proxy::Rules;
+use crate::proxy::{ListenAddr, Rules};
 
 /// Serve: the gateway, with the control plane where the configuration has one
 #[derive(Debug, Args)]
@@ -51,9 +51,19 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     let rules = Arc::new(move || reload(&file, flags, &fixed));
     let prepared = serve::prepare(resolved, "keyward run", Box::new(io::stdout()), rules)?;
     let running = app::start(prepared.plan).map_err(|error| Failure::chain(&error))?;
-    tracing::info!(control = %running.control_address(), ops = ?running.gateway().ops_address(), "ready");
+    tracing::info!(
+        gateway = listed(running.gateway().addresses()),
+        control = %running.control_address(),
+        ops = running.gateway().ops_address().map(tracing::field::display),
+        "ready"
+    );
     running.until_ended();
     Ok(())
+}
+
+fn listed(addresses: &[ListenAddr]) -> String {
+    let addresses: Vec<_> = addresses.iter().map(ListenAddr::to_string).collect();
+    addresses.join(", ")
 }
 
 fn load(file: &Path, flags: Flags) -> Result<Resolved, Failure> {

@@ -2,6 +2,7 @@
 //!
 //! Knows no file format. Whoever builds these values has checked them; the plane only obeys.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,6 +33,15 @@ pub enum ListenAddr {
     Tcp(SocketAddr),
     /// A Unix socket at this path.
     Unix(PathBuf),
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Everything that a reload swaps, as one value: a request sees the old one or the new one, never a mixture.

@@ -78,22 +78,12 @@ fn completions_exist_for_the_usual_shells() {
     }
 }
 
-/// `docs/cli.md` is what the code says. `KEYWARD_BLESS=1` writes it anew.
 #[test]
 fn the_reference_of_the_commands_is_current() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/cli.md");
-    let written = keyward::cli::markdown();
-    if std::env::var_os("KEYWARD_BLESS").is_some() {
-        std::fs::write(path, &written).unwrap();
-    }
-    let committed = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        committed == written,
-        "docs/cli.md is not what the code says: run with KEYWARD_BLESS=1 and commit"
-    );
+    crate::golden::assert_committed("docs/cli.md", &keyward::cli::markdown());
 }
 
-/// The three lines that the contract gives as examples, one for each family, and what each comes to.
+/// The three lines of the documentation, one for each family, and what each comes to.
 #[test]
 fn decide_answers_line_by_line() {
     let lines = r#"

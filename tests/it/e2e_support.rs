@@ -59,13 +59,13 @@ pub fn finish(command: &mut Command, input: &str) -> Ended {
 
 /// Text that a process goes on writing, collected by a thread.
 #[derive(Debug)]
-struct Collected {
+pub struct Collected {
     text: Arc<Mutex<String>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Collected {
-    fn from(source: impl std::io::Read + Send + 'static) -> Self {
+    pub fn from(source: impl std::io::Read + Send + 'static) -> Self {
         let text = Arc::new(Mutex::new(String::new()));
         let into = Arc::clone(&text);
         let thread = std::thread::spawn(move || {
@@ -81,14 +81,14 @@ impl Collected {
         }
     }
 
-    fn so_far(&self) -> String {
+    pub fn so_far(&self) -> String {
         self.text
             .lock()
             .expect("no test panics while it writes")
             .clone()
     }
 
-    fn whole(mut self) -> String {
+    pub fn whole(mut self) -> String {
         if let Some(thread) = self.thread.take() {
             thread.join().expect("the collector ends");
         }
@@ -226,11 +226,7 @@ impl Quickstart {
 
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("sh")
-            .args(["-c", &format!("kill -{name} {}", self.id())])
-            .status()
-            .expect("a shell");
-        assert!(sent.success(), "signal {name} is sent");
+        signal(self.id(), name);
     }
 
     /// Waits until it ends by itself; everything it wrote on the way, after its first line.
@@ -254,6 +250,14 @@ impl Drop for Quickstart {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a process a signal by its name.
+pub fn signal(id: u32, name: &str) {
+    let sent = Command::new("sh")
+        .args(["-c", &format!("kill -{name} {id}")])
+        .status();
+    assert!(sent.expect("a shell").success(), "signal {name} is sent");
 }
 
 /// A process that is killed when the test ends however it ends.

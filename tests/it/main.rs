@@ -14,9 +14,13 @@ mod e2e_changes;
 #[cfg(feature = "cli")]
 mod e2e_cli;
 #[cfg(feature = "cli")]
+mod e2e_explain;
+#[cfg(feature = "cli")]
 mod e2e_process;
 #[cfg(feature = "cli")]
 mod e2e_quickstart;
+#[cfg(feature = "cli")]
+mod e2e_run;
 #[cfg(feature = "cli")]
 mod e2e_support;
 #[cfg(feature = "cli")]

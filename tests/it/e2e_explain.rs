@@ -1,0 +1,140 @@
+//! `keyward explain`: what it says of a request is what the gateway does with it.
+
+use serde_json::{Value, json};
+
+use crate::e2e_support::{Ended, Quickstart, finish, keyward, send};
+
+const CONFIGURATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/quickstart.yaml");
+
+/// Explains a request beside a running quickstart, from its database.
+fn explain(quickstart: &Quickstart, args: &[&str], input: &str) -> Ended {
+    let mut command = keyward();
+    command.env("KEYWARD_DATA", quickstart.dir());
+    finish(
+        command
+            .args(["explain", "--config", CONFIGURATION])
+            .args(args),
+        input,
+    )
+}
+
+fn as_json(ended: &Ended) -> Value {
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    serde_json::from_str(&ended.stdout).expect("one JSON object")
+}
+
+#[test]
+fn it_says_what_the_gateway_does() {
+    let quickstart = Quickstart::start();
+    let requests = [
+        ("GET", "/v1/agents/a1", "org"),
+        ("GET", "/v1/agents/a2", "org"),
+        ("POST", "/v1/agents/a1", "org"),
+        ("GET", "/v2/orgs/other/api-keys", "org"),
+        ("GET", "/v2/workspaces/w1/pages/p1", "workspace"),
+        ("GET", "/v2/workspaces/w1/pages/p2", "workspace"),
+        ("POST", "/v2/deployments/invoke", "access"),
+        ("GET", "/v1/agents/a1", "access"),
+        ("GET", "/public/ping", "org"),
+        ("GET", "/nowhere", "org"),
+        ("DELETE", "/public/ping", "org"),
+        ("GET", "/v1/agents/../a1", "org"),
+    ];
+    for (method, path, family) in requests {
+        let key = quickstart.key(family);
+        let answer = send(
+            quickstart.gateway(),
+            method,
+            path,
+            &[("x-prismeai-api-key", key)],
+            "",
+        );
+        let said = as_json(&explain(
+            &quickstart,
+            &["--json", "--key", "-", method, path],
+            key,
+        ));
+        assert_eq!(said["status"], answer.status, "{method} {path}: {said}");
+        assert_eq!(said["reason"], json!(answer.reason()), "{method} {path}");
+        assert!(!said.to_string().contains(key), "the key is repeated");
+    }
+}
+
+#[test]
+fn a_key_can_be_named_by_its_id() {
+    let quickstart = Quickstart::start();
+    let keys = quickstart
+        .administer("GET", "/v2/orgs/acme/api-keys", &Value::Null)
+        .json();
+    let id = keys["results"][0]["id"].as_str().expect("an id");
+    let said = as_json(&explain(
+        &quickstart,
+        &["--json", "--key-id", id, "GET", "/v1/agents/a1"],
+        "",
+    ));
+    assert_eq!(said["decision"], "allow");
+    assert_eq!(said["route"], "read-agent");
+    assert_eq!(said["key_id"], id);
+    assert_eq!(
+        said["determined_by"],
+        json!({ "permissions": ["agent-factory:agents:read"], "scope": "agents:a1" })
+    );
+    let said = as_json(&explain(
+        &quickstart,
+        &["--json", "--key-id", id, "POST", "/v1/agents/a1"],
+        "",
+    ));
+    assert_eq!(
+        (&said["decision"], &said["reason"]),
+        (&json!("deny"), &json!("missing_permission"))
+    );
+    assert_eq!(
+        said["needed"],
+        json!({ "permission": "agent-factory:agents:write" })
+    );
+    let nobody = explain(
+        &quickstart,
+        &["--key-id", "nobody", "GET", "/v1/agents/a1"],
+        "",
+    );
+    assert_eq!(
+        (nobody.code, nobody.stderr.lines().count()),
+        (Some(1), 1),
+        "{nobody:?}"
+    );
+}
+
+#[test]
+fn people_are_told_step_by_step() {
+    let quickstart = Quickstart::start();
+    let ended = explain(
+        &quickstart,
+        &["--key", "-", "GET", "http://any.example.com/v1/agents/a2"],
+        quickstart.key("org"),
+    );
+    let steps: Vec<&str> = ended
+        .stdout
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            "request",
+            "route",
+            "credential",
+            "key",
+            "determined",
+            "needed",
+            "decision"
+        ],
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended.stdout.contains("deny 403 out_of_scope"),
+        "{}",
+        ended.stdout
+    );
+    assert!(!ended.stdout.contains('\u{1b}'), "colour in a pipe");
+}
