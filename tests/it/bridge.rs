@@ -212,6 +212,7 @@ fn in_models_words(decision: Decision, path: &str) -> model::decision::Decision 
             model::decision::Decision::Deny {
                 reason: denial.reason,
                 route: denial.route.map(index),
+                key: denial.principal.map(|principal| principal.id.to_string()),
                 determined_by: denial.determined_by.unwrap_or(Determination::Nothing),
                 allow,
             }

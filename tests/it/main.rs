@@ -2,6 +2,7 @@
 // Says to clippy that helpers here are test code too.
 #![cfg(test)]
 
+mod authz_corpus;
 mod authz_properties;
 mod bridge;
 #[cfg(feature = "cli")]

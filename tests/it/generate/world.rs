@@ -177,6 +177,7 @@ fn requirement(g: &mut Gen, path: &str) -> Requirement {
 
 fn route(g: &mut Gen, matcher: Matcher) -> Route {
     Route {
+        name: matcher.path.clone(),
         requirement: requirement(g, &matcher.path),
         matcher,
         optional: g.percent(15),

@@ -12,6 +12,7 @@ use super::route::{self, Choice, Matcher};
 /// A route with its policy.
 #[derive(Debug, Clone)]
 pub struct Route {
+    pub name: String,
     pub matcher: Matcher,
     pub requirement: Requirement,
     pub optional: bool,
@@ -67,6 +68,8 @@ pub enum Decision {
     Deny {
         reason: Reason,
         route: Option<usize>,
+        /// Id of the key that was looked up, live or dead.
+        key: Option<String>,
         determined_by: Determination,
         /// Methods of the path, for a 405.
         allow: Vec<String>,
@@ -80,6 +83,7 @@ pub fn decide(world: &World, request: &Request) -> Decision {
     let refused = |reason, allow: BTreeSet<String>| Decision::Deny {
         reason,
         route: None,
+        key: None,
         determined_by: Determination::Nothing,
         allow: allow.into_iter().collect(),
     };
@@ -127,15 +131,16 @@ fn decide_on_route(world: &World, index: usize, scope: &Scope, path: String) -> 
             pass.forwards_key = route.forward_key;
         }
         Ok(Pass::Unjudged(why)) => pass.unjudged = Some(why),
-        Err((reason, _)) if route.shadow && [401, 403, 429].contains(&reason.status()) => {
+        Err(refusal) if route.shadow && [401, 403, 429].contains(&refusal.reason.status()) => {
             pass.unjudged = Some(Anonymous::Shadow);
-            pass.shadowed = Some(reason);
+            pass.shadowed = Some(refusal.reason);
         }
-        Err((reason, determined_by)) => {
+        Err(refusal) => {
             return Decision::Deny {
-                reason,
+                reason: refusal.reason,
                 route: Some(index),
-                determined_by,
+                key: refusal.key.map(|key| key.record.id.to_string()),
+                determined_by: refusal.determined_by,
                 allow: Vec::new(),
             };
         }
@@ -148,40 +153,63 @@ enum Pass<'w> {
     Unjudged(Anonymous),
 }
 
-fn judge<'w>(
-    world: &'w World,
-    route: &Route,
-    scope: &Scope,
-) -> Result<Pass<'w>, (Reason, Determination)> {
-    let refused = |reason| Err((reason, Determination::Nothing));
+struct Refusal<'w> {
+    reason: Reason,
+    key: Option<&'w Key>,
+    determined_by: Determination,
+}
+
+impl From<Reason> for Refusal<'_> {
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            key: None,
+            determined_by: Determination::Nothing,
+        }
+    }
+}
+
+fn judge<'w>(world: &'w World, route: &Route, scope: &Scope) -> Result<Pass<'w>, Refusal<'w>> {
     if scope.is_ambiguous(&route.requirement) {
-        return refused(Reason::AmbiguousRequest);
+        return Err(Reason::AmbiguousRequest.into());
     }
     if matches!(route.requirement, Requirement::Anonymous) {
         return Ok(Pass::Unjudged(Anonymous::Open));
     }
-    let shown = match credential::shown(&world.credentials, &scope.headers, &scope.query) {
-        Ok(shown) => shown,
-        Err(reason) => return refused(reason),
-    };
+    let shown = credential::shown(&world.credentials, &scope.headers, &scope.query)?;
     let Some(token) = shown.key else {
         return match (shown.user_token, route.user_tokens_forward, route.optional) {
             (true, true, _) => Ok(Pass::Unjudged(Anonymous::UserToken)),
-            (true, false, _) => refused(Reason::UserTokenRejected),
+            (true, false, _) => Err(Reason::UserTokenRejected.into()),
             (false, _, true) => Ok(Pass::Unjudged(Anonymous::Optional)),
-            (false, _, false) => refused(Reason::MissingCredential),
+            (false, _, false) => Err(Reason::MissingCredential.into()),
         };
     };
     if !world.keys_available {
-        return refused(Reason::KeysUnavailable);
+        return Err(Reason::KeysUnavailable.into());
     }
-    let Some(key) = world.keys.iter().find(|key| key.token.as_bytes() == token) else {
-        return refused(Reason::UnknownKey);
+    let known = world.keys.iter().find(|key| key.token.as_bytes() == token);
+    let key = known
+        .filter(|key| !is_forgotten(key, world.now))
+        .ok_or(Reason::UnknownKey)?;
+    let refusal = |reason, determined_by| Refusal {
+        reason,
+        key: Some(key),
+        determined_by,
     };
     if let Some(reason) = dead(key, world.now) {
-        return refused(reason);
+        return Err(refusal(reason, Determination::Nothing));
     }
-    requirement::judge(&key.record, &route.requirement, scope).map(|by| Pass::Judged(key, by))
+    match requirement::judge(&key.record, &route.requirement, scope) {
+        Ok(determined_by) => Ok(Pass::Judged(key, determined_by)),
+        Err((reason, determined_by)) => Err(refusal(reason, determined_by)),
+    }
+}
+
+/// Section 3: whether the tombstone of a secret that was rotated away has been taken down.
+fn is_forgotten(key: &Key, now: i64) -> bool {
+    key.retired_at
+        .is_some_and(|at| now >= at + TOMBSTONE_MILLIS)
 }
 
 /// Section 3: why a key that is known is not live.
@@ -191,7 +219,6 @@ fn dead(key: &Key, now: i64) -> Option<Reason> {
         .expires_at
         .is_some_and(|at| now >= at.as_millis());
     match (key.retired_at, key.record.status) {
-        (Some(at), _) if now >= at + TOMBSTONE_MILLIS => Some(Reason::UnknownKey),
         (Some(at), _) if now >= at => Some(Reason::RevokedKey),
         (_, KeyStatus::Disabled) => Some(Reason::DisabledKey),
         (_, KeyStatus::Revoked) => Some(Reason::RevokedKey),
