@@ -126,6 +126,9 @@ pub fn edit_response(
     } else if response.status.is_informational() {
         return Ok(());
     }
+    if exchange.regime.commons.is_draining() {
+        session.set_keepalive(None);
+    }
     // HTTP/1.0 knows no chunks: the end of the connection ends the body.
     if session.req_header().version == Version::HTTP_10
         && response.remove_header(&TRANSFER_ENCODING).is_some()

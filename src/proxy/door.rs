@@ -106,11 +106,12 @@ impl Visit<'_> {
         if !self.presence.rest() {
             return None;
         }
-        let regime = self.door.regime.load_full();
-        let (arrival, started) = self.head(&mut wire, &regime.rules.limits, first).await;
+        let (arrival, started) = self.head(&mut wire, first).await;
         if matches!(arrival, Arrival::Nothing) {
             return None;
         }
+        // Only now: the rules may have changed while nothing came.
+        let regime = self.door.regime.load_full();
         let line = Arc::clone(&self.line);
         let mut exchange = Box::new(Exchange::begin(regime, line, self.client, started));
         match arrival {
@@ -133,13 +134,9 @@ impl Visit<'_> {
 
     /// Waits for a whole head: for its first byte as long as a connection may be idle, then for all of it under one
     /// deadline, however the bytes drip. A new connection's deadline runs from the beginning.
-    async fn head(&self, wire: &mut Wire, limits: &Limits, first: bool) -> (Arrival, Instant) {
+    async fn head(&self, wire: &mut Wire, first: bool) -> (Arrival, Instant) {
         if wire.inbox.is_empty() {
-            let (wait, limit) = if first {
-                (Wait::Head, limits.header_timeout)
-            } else {
-                (Wait::Request, limits.keep_alive)
-            };
+            let (wait, limit) = self.first_wait(first);
             let read = wire.fill(wait, deadline_after(limit), HEAD_READ).await;
             if !matches!(read, Ok(1..)) {
                 return (Arrival::Nothing, Instant::now());
@@ -149,7 +146,17 @@ impl Visit<'_> {
         if !self.presence.begin() {
             return (Arrival::Nothing, started);
         }
-        (whole_head(wire, limits).await, started)
+        let regime = self.door.regime.load_full();
+        (whole_head(wire, &regime.rules.limits).await, started)
+    }
+
+    fn first_wait(&self, first: bool) -> (Wait, Duration) {
+        let limits = &self.door.regime.load().rules.limits;
+        if first {
+            (Wait::Head, limits.header_timeout)
+        } else {
+            (Wait::Request, limits.keep_alive)
+        }
     }
 
     /// Lends the connection to pingora for one request and looks at what became of it.
@@ -205,7 +212,7 @@ impl Visit<'_> {
             Framing::Chunked(_) => !head.expects_continue && !self.line.is_spoilt(),
             Framing::Tunnel => false,
         };
-        let in_time = self.line.expired().is_none();
+        let in_time = self.line.expired() != Some(Wait::Body);
         let goes_on =
             head.keep_alive && drainable && in_time && !self.door.connections.is_draining();
         if !goes_on {
@@ -296,10 +303,10 @@ async fn answer(wire: &mut Wire, mut exchange: Box<Exchange>, keep_alive: bool) 
     }
     let bodiless = exchange.method() == b"HEAD";
     let bytes = answer.to_wire(keep_alive, bodiless);
-    let sent = timeout(ANSWER_TIME, wire.send(&bytes)).await;
     exchange.bytes_out = if bodiless { 0 } else { answer.body_bytes() };
+    // Before it is sent, so that whoever has the answer finds it counted.
     exchange.finish();
-    matches!(sent, Ok(Ok(())))
+    matches!(timeout(ANSWER_TIME, wire.send(&bytes)).await, Ok(Ok(())))
 }
 
 /// Answers the refusal of an exchange and closes its connection.

@@ -35,14 +35,6 @@ const CLAIMS: &[&str] = &[
 ];
 const CLAIM_PREFIXES: &[&str] = &["x-forwarded-", "x-original-", "x-rewrite-"];
 
-/// Taken in their own spelling only: some servers read `content_length` as they read `content-length`.
-const OWN_SPELLING: &[&str] = &[
-    "content-length",
-    "traceparent",
-    "transfer-encoding",
-    "x-correlation-id",
-];
-
 /// The one name of the platform's family that belongs to browsers.
 const CSRF: HeaderName = HeaderName::from_static("x-prismeai-csrf-token");
 
@@ -97,9 +89,6 @@ impl Hygiene {
         hygiene.take_credentials(credentials);
         hygiene.exact.retain(|name| *name != CSRF.as_str());
         let names = hygiene.exact.iter().chain(&hygiene.prefixes);
-        let names = names
-            .map(String::as_str)
-            .chain(OWN_SPELLING.iter().copied());
         for byte in names.filter_map(|name| name.bytes().next()) {
             if let Some(first) = hygiene.first.get_mut(usize::from(byte)) {
                 *first = true;
@@ -182,7 +171,7 @@ impl Hygiene {
             return holds_key && !headers.get_all(name).iter().all(is_user_token);
         }
         let normal = normal(text);
-        let misspelt = text != normal && OWN_SPELLING.contains(&&*normal);
+        let misspelt = text != normal && *normal == *CORRELATION_ID.as_str();
         misspelt
             || self.exact.iter().any(|exact| *exact == *normal)
             || self

@@ -97,11 +97,13 @@ impl Gateway {
             })
         });
         let ops = ops.transpose()?;
+        let stop = watch::Sender::new(false);
         let commons = Arc::new(Commons {
             replica: around.replica,
             metrics: Arc::clone(&around.metrics),
             access_log: around.access_log,
             clock: around.clock,
+            draining: stop.subscribe(),
         });
         let regime = Regime::new(config.rules, Arc::clone(&commons), None);
         Ok(Self {
@@ -116,7 +118,7 @@ impl Gateway {
             reload: Some(around.reload),
             regime: Arc::new(ArcSwap::from_pointee(regime)),
             connections: Arc::new(Connections::new(around.metrics)),
-            stop: watch::Sender::new(false),
+            stop,
             ended: watch::Sender::new(false),
             handle: None,
         })
@@ -220,7 +222,6 @@ impl Gateway {
             connections: Arc::clone(&self.connections),
             source: Arc::clone(&self.source),
             reload,
-            draining: self.stop.subscribe(),
         }
     }
 }

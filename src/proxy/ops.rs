@@ -60,7 +60,6 @@ pub struct Ops {
     pub(super) connections: Arc<Connections>,
     pub(super) source: Arc<dyn Source>,
     pub(super) reload: Reload,
-    pub(super) draining: watch::Receiver<bool>,
 }
 
 impl fmt::Debug for Ops {
@@ -115,7 +114,7 @@ impl Ops {
 
     fn ready(&self) -> Answer {
         let not = |why: &'static str| Answer::text(StatusCode::SERVICE_UNAVAILABLE, why);
-        if *self.draining.borrow() {
+        if self.commons.is_draining() {
             not("draining\n")
         } else if self.commons.replica.pin().is_none() {
             not("no keys yet\n")
@@ -139,7 +138,7 @@ impl Ops {
             "staleness_seconds": source.staleness.as_secs_f64(),
             "routes": regime.rules.rulebook.routes().specs().len(),
             "connections": self.connections.count(),
-            "draining": *self.draining.borrow(),
+            "draining": self.commons.is_draining(),
         })
     }
 

@@ -4,15 +4,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::config::Rules;
+use tokio::sync::watch;
+
+use super::config::{RouteSettings, Rules};
 use super::forward::Hygiene;
 use super::upstream::Upstream;
 use crate::authz::{CredentialSource, RouteId, Timestamp};
 use crate::replica::Replica;
 use crate::telemetry::redact::Redactor;
 use crate::telemetry::{AccessLog, Metrics, RouteMetrics, UpstreamMetrics};
-
-use super::config::RouteSettings;
 
 /// Tells the time by the calendar. The only clock is the composition root's.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -27,6 +27,8 @@ pub struct Commons {
     pub access_log: Option<Arc<AccessLog>>,
     /// The calendar.
     pub clock: Clock,
+    /// Turns when the gateway drains.
+    pub draining: watch::Receiver<bool>,
 }
 
 impl fmt::Debug for Commons {
@@ -39,6 +41,11 @@ impl Commons {
     /// The moment, by the calendar.
     pub fn now(&self) -> Timestamp {
         (self.clock)()
+    }
+
+    /// Whether the gateway drains.
+    pub fn is_draining(&self) -> bool {
+        *self.draining.borrow()
     }
 }
 

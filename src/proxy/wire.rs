@@ -197,6 +197,13 @@ impl Wire {
     }
 
     fn poll_watch<T>(&mut self, wait: Wait, line: &Line, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        if !self.socket.buffer().is_empty() {
+            // Nothing more is coming for now: what there is of a response must not wait for the rest.
+            let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+            if let Poll::Ready(Err(error)) = flushed {
+                return Poll::Ready(Err(error));
+            }
+        }
         ready!(self.watch.poll(wait, line, cx));
         Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }

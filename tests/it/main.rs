@@ -9,6 +9,10 @@ mod bridge;
 mod config_files;
 #[cfg(feature = "cli")]
 mod config_mistakes;
+#[cfg(feature = "control")]
+mod control_org;
+#[cfg(feature = "control")]
+mod control_support;
 mod docs;
 #[cfg(feature = "cli")]
 mod e2e_changes;
@@ -26,13 +30,18 @@ mod e2e_run;
 mod e2e_support;
 #[cfg(feature = "cli")]
 mod e2e_tour;
-
-#[cfg(feature = "control")]
-mod control_org;
-#[cfg(feature = "control")]
-mod control_support;
 mod generate;
 #[cfg(feature = "cli")]
 mod golden;
 mod model;
+#[cfg(feature = "proxy")]
+mod proxy_connection;
+#[cfg(feature = "proxy")]
+mod proxy_forward;
+#[cfg(feature = "proxy")]
+mod proxy_refusals;
+#[cfg(feature = "proxy")]
+mod proxy_upstreams;
 mod request_allocations;
+#[cfg(feature = "proxy")]
+mod support;
