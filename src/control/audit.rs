@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::store::{StoredKey, grants};
+use super::store::StoredKey;
 use crate::authz::{KeyStatus, Timestamp};
-
+use crate::wire::grants;
 use crate::wire::time::format_rfc3339;
 
 /// A key as the audit log holds it, as JSON text.
@@ -22,7 +22,7 @@ pub(super) fn state(key: &StoredKey) -> String {
             KeyStatus::Revoked => "revoked",
         },
         "expiresAt": key.record.expires_at.map(moment),
-        "grants": grants::to_value(&key.record.grants),
+        "grants": grants::to_json(&key.record.grants),
     })
     .to_string()
 }

@@ -87,7 +87,7 @@ mod tests {
     fn a_token_has_a_least_length_and_travels_in_a_header() {
         assert!(AdminToken::new(TOKEN).is_ok());
         assert_eq!(
-            AdminToken::new(&TOKEN[1..]).err(),
+            AdminToken::new(&TOKEN.replacen('0', "", 1)).err(),
             Some(InvalidAdminToken::Length)
         );
         assert_eq!(

@@ -93,3 +93,128 @@ impl<'a> Authority<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authz::{
+        KeyId, KeyRecord, KeyStatus, RequiredPermission, RequiredScope, Revision, Tenant,
+    };
+
+    const PAIRS: usize = 10_000;
+
+    /// A small generator with a seed, so that a failure can be run again.
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            usize::try_from(self.0 % bound as u64).unwrap()
+        }
+
+        fn some_of(&mut self, most: usize, from: &[String]) -> Vec<String> {
+            (0..self.below(most + 1))
+                .map(|_| from[self.below(from.len())].clone())
+                .collect()
+        }
+    }
+
+    /// Every name of two and three segments over a small alphabet, to be granted or required.
+    fn names(last: &[&str]) -> Vec<String> {
+        let mut names = Vec::new();
+        for first in ["a", "b"] {
+            for second in ["a", "b"].iter().chain(last) {
+                names.push(format!("{first}:{second}"));
+                if last.contains(second) {
+                    continue;
+                }
+                for third in ["a", "b"].iter().chain(last) {
+                    names.push(format!("{first}:{second}:{third}"));
+                }
+            }
+        }
+        names
+    }
+
+    fn key(grants: RawGrants, expires_at: Option<Timestamp>) -> Principal {
+        Principal::compile(&KeyRecord {
+            id: KeyId::new("k"),
+            tenant: Tenant::Org("acme".to_owned()),
+            name: String::new(),
+            owner: None,
+            status: KeyStatus::Active,
+            expires_at,
+            grants,
+            revision: Revision(1),
+        })
+    }
+
+    /// Whether a key can do anything that `creator` cannot, tried out request by request.
+    fn exceeds(creator: &Principal, made: &Principal) -> bool {
+        let (
+            Grants::Org {
+                permissions: own,
+                scopes: own_scopes,
+            },
+            Grants::Org {
+                permissions: theirs,
+                scopes: their_scopes,
+            },
+        ) = (&creator.grants, &made.grants)
+        else {
+            return true;
+        };
+        let permission = names(&["manage"]).iter().any(|name| {
+            let needed = RequiredPermission::parse(name).unwrap();
+            theirs.covers(needed).is_some() && own.covers(needed).is_none()
+        });
+        let scope = names(&[]).iter().any(|name| {
+            let needed = RequiredScope::parse(name).unwrap();
+            their_scopes.covers(needed).is_some() && own_scopes.covers(needed).is_none()
+        });
+        let limits =
+            |expires_at: Option<Timestamp>| expires_at.map_or(i64::MAX, Timestamp::as_millis);
+        permission
+            || scope
+            || (their_scopes.is_empty() && !own_scopes.is_empty())
+            || limits(made.expires_at) > limits(creator.expires_at)
+    }
+
+    #[test]
+    fn no_key_makes_one_that_can_do_more_or_live_longer() {
+        let seed = 0x6b65_7977_6172_6421;
+        println!("seed {seed:#x}");
+        let mut dice = Dice(seed);
+        let mut permissions = names(&["*", "manage"]);
+        permissions.push("*".to_owned());
+        let mut scopes = names(&["*"]);
+        scopes.push("*".to_owned());
+        let mut covered = 0;
+        for _ in 0..PAIRS {
+            let mut some = |most| {
+                let grants = RawGrants::Org {
+                    permissions: dice.some_of(most, &permissions),
+                    scopes: dice.some_of(most, &scopes),
+                };
+                let expires_at = i64::try_from(dice.below(4)).unwrap();
+                let expires_at = Some(expires_at).filter(|at| *at > 0);
+                (grants, expires_at.map(Timestamp::from_millis))
+            };
+            let ((own, own_end), (theirs, their_end)) = (some(4), some(2));
+            let creator = key(own, own_end);
+            let verdict = Authority::of(&creator)
+                .unwrap()
+                .covers_key(&theirs, their_end);
+            let made = key(theirs, their_end);
+            let exceeds = exceeds(&creator, &made);
+            assert!(verdict.is_err() || !exceeds, "{creator:?} made {made:?}");
+            covered += usize::from(verdict.is_ok());
+        }
+        assert!(
+            covered > PAIRS / 50,
+            "only {covered} of {PAIRS} were covered"
+        );
+    }
+}

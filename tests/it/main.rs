@@ -9,11 +9,19 @@ mod bridge;
 mod config_files;
 #[cfg(feature = "cli")]
 mod config_mistakes;
+mod docs;
+#[cfg(feature = "control")]
+mod control_callers;
+#[cfg(feature = "control")]
+mod control_kill;
+#[cfg(feature = "control")]
+mod control_openapi;
 #[cfg(feature = "control")]
 mod control_org;
 #[cfg(feature = "control")]
+mod control_store;
+#[cfg(feature = "control")]
 mod control_support;
-mod docs;
 #[cfg(feature = "cli")]
 mod e2e_changes;
 #[cfg(feature = "cli")]

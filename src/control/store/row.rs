@@ -5,12 +5,12 @@ use std::sync::Arc;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::{StoreError, StoredKey, grants};
+use super::{StoreError, StoredKey};
 use crate::authz::{
     Family, KeyDigest, KeyId, KeyRecord, KeyStatus, Owner, RawGrants, Revision, Sha256Digest,
     Tenant, Timestamp,
 };
-use crate::wire::{Secret, SecretDigest, SecretEntry};
+use crate::wire::{Secret, SecretDigest, SecretEntry, grants};
 
 /// A query of keys `k`, with the columns that [`key`] reads.
 macro_rules! select_keys {
@@ -102,7 +102,7 @@ pub(super) const fn status_text(status: KeyStatus) -> &'static str {
 
 /// The text of grants.
 pub(super) fn grants_text(grants: &RawGrants) -> String {
-    grants::to_value(grants).to_string()
+    grants::to_text(grants)
 }
 
 /// The table's name for a digest, and its bytes.

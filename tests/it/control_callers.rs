@@ -1,0 +1,462 @@
+//! Who may do what at the control plane: admin tokens, organisation keys without escalation, and nobody else.
+
+use serde_json::{Value, json};
+
+use crate::control_support::{ADMIN, Answer, Plane};
+
+const KEYS: &str = "/v2/orgs/acme/api-keys";
+const EXPIRY: &str = "2030-01-01T00:00:00Z";
+
+fn key(slug: &str, permissions: &[&str], scopes: &[&str]) -> Value {
+    json!({"slug": slug, "name": slug, "permissions": permissions, "scopes": scopes, "expiresAt": EXPIRY})
+}
+
+/// A key that manages its organisation, and reads agents within a scope.
+fn manager(plane: &Plane, org: &str) -> String {
+    let held = ["orgs:apikeys:manage", "agent-factory:agents:read"];
+    plane.create(org, key("manager", &held, &["agents:a1"])).1
+}
+
+/// Every operation that needs a credential, on a key of this slug.
+fn operations(org: &str, slug: &str) -> Vec<(&'static str, String, Option<Value>)> {
+    let keys = format!("/v2/orgs/{org}/api-keys");
+    vec![
+        ("GET", keys.clone(), None),
+        ("POST", keys.clone(), Some(key("new", &[], &["agents:a1"]))),
+        ("GET", format!("{keys}/{slug}"), None),
+        (
+            "PATCH",
+            format!("{keys}/{slug}"),
+            Some(json!({"name": "x"})),
+        ),
+        ("POST", format!("{keys}/{slug}/rotate"), None),
+        ("DELETE", format!("{keys}/{slug}"), None),
+    ]
+}
+
+#[test]
+fn without_a_live_credential_nothing_is_done() {
+    let plane = Plane::start();
+    plane.create("acme", key("ci", &[], &[]));
+    let bearer = |token: &str| format!("Bearer {token}");
+    let almost = bearer(&ADMIN.replacen('a', "", 1));
+    let longer = bearer(&format!("{ADMIN}x"));
+    let unknown = "iak_acme_00000000-0000-4000-8000-000000000000";
+    let cases: [(&[(&str, &str)], &str); 8] = [
+        (&[], "missing_credential"),
+        (&[("authorization", &almost)], "malformed_credential"),
+        (&[("authorization", &longer)], "malformed_credential"),
+        (&[("authorization", "Basic YTpi")], "missing_credential"),
+        (&[("x-prismeai-api-key", ADMIN)], "malformed_credential"),
+        (&[("x-prismeai-api-key", unknown)], "unknown_key"),
+        (&[("authorization", &bearer(unknown))], "unknown_key"),
+        (
+            &[("authorization", "Bearer at:opaque")],
+            "user_token_rejected",
+        ),
+    ];
+    for (headers, reason) in cases {
+        for (method, path, body) in operations("acme", "ci") {
+            let refused = plane.call(method, &path, headers, body);
+            let details = refused.refused(401, "AuthenticationError");
+            assert_eq!(details["reason"], json!(reason), "{headers:?}");
+            let challenge = refused.header("www-authenticate").unwrap();
+            assert_eq!(
+                challenge.contains("invalid_token"),
+                reason != "missing_credential"
+            );
+        }
+    }
+    assert_eq!(plane.sink.changes.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_dead_key_is_refused_with_its_reason() {
+    let plane = Plane::start();
+    let held = ["orgs:apikeys:manage"];
+    let (_, disabled) = plane.create("acme", key("disabled", &held, &[]));
+    plane.admin(
+        "PATCH",
+        &format!("{KEYS}/disabled"),
+        Some(json!({"disabled": true})),
+    );
+    let (_, rotated) = plane.create("acme", key("rotated", &held, &[]));
+    plane.admin("POST", &format!("{KEYS}/rotated/rotate"), None);
+    let (_, deleted) = plane.create("acme", key("deleted", &held, &[]));
+    plane.admin("DELETE", &format!("{KEYS}/deleted"), None);
+    let (_, expired) = plane.create("acme", key("expired", &held, &[]));
+    plane.admin(
+        "PATCH",
+        &format!("{KEYS}/expired"),
+        Some(json!({"expiresAt": "2026-11-20T00:00:01Z"})),
+    );
+    assert_eq!(plane.with_key(&expired, "GET", KEYS, None).status, 200);
+    plane.clock.advance(1);
+    for (key, reason) in [
+        (&disabled, "disabled_key"),
+        (&rotated, "revoked_key"),
+        (&deleted, "unknown_key"),
+        (&expired, "expired_key"),
+    ] {
+        let refused = plane.with_key(key, "GET", KEYS, None);
+        assert_eq!(
+            refused.refused(401, "AuthenticationError")["reason"],
+            json!(reason)
+        );
+    }
+    plane.clock.advance(31 * 24 * 60 * 60);
+    let refused = plane.with_key(&rotated, "GET", KEYS, None);
+    assert_eq!(
+        refused.refused(401, "AuthenticationError")["reason"],
+        json!("unknown_key")
+    );
+}
+
+#[test]
+fn more_than_one_credential_is_ambiguous() {
+    let plane = Plane::start();
+    let manager = manager(&plane, "acme");
+    let admin = format!("Bearer {ADMIN}");
+    let other = "Bearer iak_acme_00000000-0000-4000-8000-000000000000";
+    for headers in [
+        [
+            ("authorization", admin.as_str()),
+            ("x-prismeai-api-key", manager.as_str()),
+        ],
+        [
+            ("authorization", other),
+            ("x-prismeai-api-key", manager.as_str()),
+        ],
+        [
+            ("authorization", admin.as_str()),
+            ("authorization", admin.as_str()),
+        ],
+    ] {
+        let refused = plane.call("GET", KEYS, &headers, None);
+        let details = refused.refused(400, "BadParameters");
+        assert_eq!(details["reason"], json!("ambiguous_credential"));
+    }
+}
+
+#[test]
+fn a_key_is_taken_from_either_header() {
+    let plane = Plane::start();
+    let manager = manager(&plane, "acme");
+    assert_eq!(plane.with_key(&manager, "GET", KEYS, None).status, 200);
+    let bearer = format!("Bearer {manager}");
+    assert_eq!(
+        plane
+            .call("GET", KEYS, &[("authorization", &bearer)], None)
+            .status,
+        200
+    );
+}
+
+#[test]
+fn another_organisation_does_not_exist_for_a_key() {
+    let plane = Plane::start();
+    let manager = manager(&plane, "acme");
+    let (id, _) = plane.create("globex", key("ci", &[], &["agents:a1"]));
+    let shape = |answer: &Answer| (answer.status, answer.body.clone());
+    for slug in ["ci", id.as_str()] {
+        let there = operations("globex", slug);
+        let nowhere = operations("nobody", slug);
+        for ((method, path, body), (_, absent, _)) in there.into_iter().zip(nowhere) {
+            let refused = plane.with_key(&manager, method, &path, body.clone());
+            refused.refused(404, "ObjectNotFound");
+            let absent = plane.with_key(&manager, method, &absent, body);
+            assert_eq!(shape(&refused), shape(&absent), "{method} {path}");
+        }
+        for (method, path, body) in operations("acme", slug).into_iter().skip(2) {
+            let refused = plane.with_key(&manager, method, &path, body);
+            refused.refused(404, "ObjectNotFound");
+        }
+    }
+    for tricky in [
+        "/v2/orgs/glob%65x/api-keys",
+        "/v2/orgs/globex%2F/api-keys",
+        "/v2/orgs/acme%2F..%2Fglobex/api-keys",
+    ] {
+        let refused = plane.with_key(&manager, "GET", tricky, None);
+        assert!(
+            [400, 404].contains(&refused.status),
+            "{tricky}: {}",
+            refused.raw
+        );
+    }
+    assert_eq!(
+        plane
+            .with_key(&manager, "GET", "/v2/orgs/ac%6De/api-keys", None)
+            .status,
+        200
+    );
+    plane
+        .with_key(&manager, "GET", "/v2/orgs/ACME/api-keys", None)
+        .refused(400, "BadParameters");
+    let globex = plane.admin("GET", "/v2/orgs/globex/api-keys", None);
+    assert_eq!(globex.body["total"], json!(1));
+}
+
+#[test]
+fn without_the_permission_a_key_manages_nothing() {
+    let plane = Plane::start();
+    plane.create("acme", key("ci", &[], &[]));
+    for (slug, permissions) in [
+        ("none", &[][..]),
+        ("create", &["orgs:apikeys:create"][..]),
+        ("sibling", &["orgs:members:*", "orgs:apikeysmanage:x"][..]),
+    ] {
+        let (_, weak) = plane.create("acme", key(slug, permissions, &["*"]));
+        for (method, path, body) in operations("acme", "ci") {
+            let refused = plane.with_key(&weak, method, &path, body);
+            let details = refused.refused(403, "ForbiddenError");
+            assert_eq!(details["reason"], json!("missing_permission"));
+            assert_eq!(
+                details["needed"],
+                json!({"permission": "orgs:apikeys:manage"})
+            );
+        }
+    }
+    for (slug, permission) in [("star", "*"), ("orgs", "orgs:*"), ("up", "orgs:manage")] {
+        let (_, strong) = plane.create("acme", key(slug, &[permission], &[]));
+        assert_eq!(
+            plane.with_key(&strong, "GET", KEYS, None).status,
+            200,
+            "{permission}"
+        );
+    }
+}
+
+#[test]
+fn a_stranger_learns_nothing_from_the_faults_of_a_body() {
+    let plane = Plane::start();
+    let (_, weak) = plane.create("acme", key("weak", &[], &[]));
+    let nonsense = Some(json!({"surprise": 1}));
+    plane
+        .call("POST", KEYS, &[], nonsense.clone())
+        .refused(401, "AuthenticationError");
+    plane
+        .with_key(&weak, "POST", KEYS, nonsense.clone())
+        .refused(403, "ForbiddenError");
+    plane
+        .with_key(&weak, "POST", "/v2/orgs/globex/api-keys", nonsense)
+        .refused(404, "ObjectNotFound");
+}
+
+#[test]
+fn a_key_makes_only_keys_that_it_covers() {
+    let plane = Plane::start();
+    let manager = manager(&plane, "acme");
+    let read = "agent-factory:agents:read";
+    let refused: [(&[&str], &[&str]); 8] = [
+        (&["*"], &["agents:a1"]),
+        (&["orgs:*"], &["agents:a1"]),
+        (&["orgs:manage"], &["agents:a1"]),
+        (&["agent-factory:agents:write"], &["agents:a1"]),
+        (&[read, "agent-factory:agents:*"], &["agents:a1"]),
+        (&[read], &[]),
+        (&[read], &["*"]),
+        (&[read], &["agents:a1", "agents:a2"]),
+    ];
+    for (permissions, scopes) in refused {
+        let made = plane.with_key(
+            &manager,
+            "POST",
+            KEYS,
+            Some(key("new", permissions, scopes)),
+        );
+        let details = made.refused(403, "ForbiddenError");
+        assert_eq!(
+            details["reason"],
+            json!("escalation"),
+            "{permissions:?} {scopes:?}"
+        );
+    }
+    let mut longer = key("new", &[read], &["agents:a1"]);
+    longer["expiresAt"] = json!("2030-01-01T00:00:00.001Z");
+    plane
+        .with_key(&manager, "POST", KEYS, Some(longer))
+        .refused(403, "ForbiddenError");
+    let total = plane.admin("GET", KEYS, None).body["total"].clone();
+    assert_eq!(total, json!(1));
+
+    let covered: [(&[&str], &[&str]); 4] = [
+        (&[], &["agents:a1"]),
+        (&[read], &["agents:a1"]),
+        (&["orgs:apikeys:*"], &["agents:a1"]),
+        (
+            &["orgs:apikeys:create", "orgs:apikeys:manage"],
+            &["agents:a1"],
+        ),
+    ];
+    for (index, (permissions, scopes)) in covered.into_iter().enumerate() {
+        let body = key(&format!("new{index}"), permissions, scopes);
+        let made = plane.with_key(&manager, "POST", KEYS, Some(body));
+        assert_eq!(made.status, 201, "{}", made.raw);
+    }
+}
+
+#[test]
+fn a_key_without_scopes_makes_no_key_with_scopes() {
+    let plane = Plane::start();
+    let (_, manager) = plane.create("acme", key("manager", &["*"], &[]));
+    plane
+        .with_key(
+            &manager,
+            "POST",
+            KEYS,
+            Some(key("new", &[], &["agents:a1"])),
+        )
+        .refused(403, "ForbiddenError");
+    assert_eq!(
+        plane
+            .with_key(&manager, "POST", KEYS, Some(key("new", &["*"], &[])))
+            .status,
+        201
+    );
+}
+
+#[test]
+fn a_key_patches_and_rotates_only_keys_that_it_covers() {
+    let plane = Plane::start();
+    let manager = manager(&plane, "acme");
+    plane.create(
+        "acme",
+        key("below", &["agent-factory:agents:read"], &["agents:a1"]),
+    );
+    plane.create("acme", key("above", &["orgs:*"], &["agents:a1"]));
+    plane.create("acme", key("beside", &[], &["agents:a2"]));
+    plane.create("acme", key("unlimited", &[], &[]));
+    let mut later = key("later", &[], &["agents:a1"]);
+    later["expiresAt"] = json!("2031-01-01T00:00:00Z");
+    plane.create("acme", later);
+    let patch =
+        |slug: &str, body| plane.with_key(&manager, "PATCH", &format!("{KEYS}/{slug}"), Some(body));
+    let rotate =
+        |slug: &str, body| plane.with_key(&manager, "POST", &format!("{KEYS}/{slug}/rotate"), body);
+
+    for slug in ["above", "beside", "unlimited", "later"] {
+        for body in [
+            json!({"name": "x"}),
+            json!({"disabled": false}),
+            json!({"disabled": true, "name": "x"}),
+        ] {
+            let refused = patch(slug, body.clone());
+            assert_eq!(
+                refused.refused(403, "ForbiddenError")["reason"],
+                json!("escalation"),
+                "{slug} {body}"
+            );
+        }
+        rotate(slug, None).refused(403, "ForbiddenError");
+        rotate(slug, Some(json!({"gracePeriodSeconds": 60}))).refused(403, "ForbiddenError");
+    }
+    patch("above", json!({"permissions": []})).refused(403, "ForbiddenError");
+    for body in [
+        json!({"permissions": ["*"]}),
+        json!({"scopes": []}),
+        json!({"scopes": ["agents:*"]}),
+        json!({"expiresAt": "2031-01-01T00:00:00Z"}),
+    ] {
+        patch("below", body).refused(403, "ForbiddenError");
+    }
+    let beyond = Some(json!({"expiresAt": "2031-01-01T00:00:00Z"}));
+    rotate("below", beyond).refused(403, "ForbiddenError");
+    assert_eq!(plane.sink.changes.lock().unwrap().len(), 6);
+
+    assert_eq!(
+        patch("below", json!({"name": "x", "permissions": []})).status,
+        200
+    );
+    assert_eq!(rotate("below", None).status, 200);
+    assert_eq!(patch("later", json!({"expiresAt": EXPIRY})).status, 200);
+    assert_eq!(patch("manager", json!({"name": "self"})).status, 200);
+    for slug in ["above", "beside", "unlimited"] {
+        let disabled = patch(slug, json!({"disabled": true}));
+        assert_eq!(
+            (disabled.status, &disabled.body["disabled"]),
+            (200, &json!(true))
+        );
+        patch(slug, json!({"disabled": false})).refused(403, "ForbiddenError");
+        let deleted = plane.with_key(&manager, "DELETE", &format!("{KEYS}/{slug}"), None);
+        assert_eq!(deleted.status, 200);
+    }
+}
+
+#[test]
+fn a_key_of_another_family_manages_nothing() {
+    use keyward::authz::{RawAccess, RawGrants, Tenant};
+    use keyward::control::{Caller, KeyName, NewKey, RawKey};
+
+    let plane = Plane::start();
+    let raw = RawKey::access(plane.clock.now()).unwrap();
+    let new = NewKey {
+        tenant: Tenant::Access,
+        slug: None,
+        name: KeyName::parse("everything").unwrap(),
+        owner: None,
+        status: keyward::authz::KeyStatus::Active,
+        expires_at: None,
+        grants: RawGrants::Access(RawAccess {
+            permission_mode: "ALL".to_owned(),
+            ..RawAccess::default()
+        }),
+    };
+    let insert = plane
+        .control
+        .keys()
+        .insert_key(Caller::program("test"), new, &raw);
+    plane.runtime.block_on(insert).unwrap();
+    for org in ["acme", "nobody"] {
+        let refused = plane.with_key(
+            raw.expose(),
+            "GET",
+            &format!("/v2/orgs/{org}/api-keys"),
+            None,
+        );
+        let details = refused.refused(403, "ForbiddenError");
+        assert_eq!(details["reason"], json!("family_not_accepted"));
+    }
+}
+
+#[test]
+fn a_key_that_is_deleted_while_it_works_does_nothing_more() {
+    let plane = Plane::start();
+    let made: Vec<u16> = std::thread::scope(|scope| {
+        let manager = manager(&plane, "acme");
+        let work = scope.spawn({
+            let plane = &plane;
+            move || {
+                (0..100)
+                    .map(|n| {
+                        let body = key(&format!("k{n}"), &[], &["agents:a1"]);
+                        plane.with_key(&manager, "POST", KEYS, Some(body)).status
+                    })
+                    .collect()
+            }
+        });
+        assert_eq!(
+            plane
+                .admin("DELETE", &format!("{KEYS}/manager"), None)
+                .status,
+            200
+        );
+        work.join().unwrap()
+    });
+    let alive = made.iter().take_while(|status| **status == 201).count();
+    assert!(
+        made[alive..].iter().all(|status| *status == 401),
+        "{made:?}"
+    );
+    let changes = plane.sink.changes.lock().unwrap();
+    let deletion = changes
+        .iter()
+        .position(|change| !change.removed.is_empty())
+        .unwrap();
+    assert_eq!(
+        deletion,
+        changes.len() - 1,
+        "nothing was made after the deletion"
+    );
+    assert_eq!(changes.len(), 2 + alive);
+}

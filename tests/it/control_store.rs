@@ -1,0 +1,808 @@
+//! The database: what survives, what is refused at the door, what is never in it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use keyward::authz::{
+    Family, KeyStatus, Owner, Pepper, PresentedKey, RawAccess, RawGrants, RawRule, Revision, Tenant,
+};
+use keyward::control::{
+    Caller, CommandError, CreateOrgKey, KeyName, KeySlug, NewKey, OpenError, OrgGrants, OrgSlug,
+    RawKey, ReadOnly, StoreError, Usage,
+};
+use keyward::wire::{Secret, SecretDigest};
+use serde_json::{Value, json};
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+
+use crate::control_support::{ADMIN, Clock, Plane, Sink, config, open, runtime};
+
+const TEST: Caller = Caller::program("test");
+const KEYS: &str = "/v2/orgs/acme/api-keys";
+
+fn org_key(slug: &str) -> Value {
+    json!({
+        "slug": slug, "name": "n", "permissions": ["agents:read"], "scopes": ["agents:a1"],
+        "expiresAt": "2030-01-01T00:00:00Z",
+    })
+}
+
+fn new_key(tenant: Tenant, slug: Option<&str>, grants: RawGrants) -> NewKey {
+    NewKey {
+        tenant,
+        slug: slug.map(|slug| KeySlug::parse(slug).unwrap()),
+        name: KeyName::parse("sample").unwrap(),
+        owner: Some(Owner {
+            kind: "sample".to_owned(),
+            id: String::new(),
+        }),
+        status: KeyStatus::Active,
+        expires_at: None,
+        grants,
+    }
+}
+
+fn rules() -> RawGrants {
+    RawGrants::Workspace {
+        rules: vec![RawRule {
+            action: vec!["read".to_owned()],
+            subject: vec!["pages".to_owned()],
+            ..RawRule::default()
+        }],
+    }
+}
+
+fn access() -> RawGrants {
+    RawGrants::Access(RawAccess {
+        permission_mode: "RESTRICTED".to_owned(),
+        access: vec![("deployment".to_owned(), "read".to_owned())],
+        project: Some("p1".to_owned()),
+    })
+}
+
+/// The database of a directory, to look into it past the control plane.
+fn look_into(directory: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(directory.join("keyward.db"));
+    runtime()
+        .block_on(SqliteConnection::connect_with(&options))
+        .unwrap()
+}
+
+fn refused(directory: &Path) -> (OpenError, String) {
+    let error = open(&runtime(), &config(directory), &Clock::new()).unwrap_err();
+    let line = error.to_string();
+    assert!(!line.contains('\n'), "{line}");
+    (error, line)
+}
+
+#[test]
+fn a_restart_keeps_everything() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Clock::new();
+    let mut first = Plane::start_in(directory.path(), clock.clone());
+    let (_, secret) = first.create("acme", org_key("a"));
+    first.create("acme", org_key("b"));
+    first.admin("DELETE", &format!("{KEYS}/b"), None);
+    first.admin(
+        "PATCH",
+        &format!("{KEYS}/a"),
+        Some(json!({"name": "renamed"})),
+    );
+    let before = first.admin("GET", KEYS, None).body;
+    let epoch = first.control.keys().epoch();
+    first.stop();
+    drop(first);
+
+    let second = Plane::start_in(directory.path(), clock);
+    assert_eq!(second.admin("GET", KEYS, None).body, before);
+    assert_eq!(second.control.keys().epoch(), epoch);
+    assert_eq!(
+        *second.sink.loaded.lock().unwrap(),
+        Some((epoch, Revision(4)))
+    );
+    let validated = second.with_key(&secret, "POST", &format!("{KEYS}/validate"), None);
+    assert_eq!(validated.text("name"), "renamed");
+    second.create("acme", org_key("c"));
+    assert_eq!(second.sink.changes.lock().unwrap()[0].revision, Revision(5));
+}
+
+#[test]
+fn stopping_says_so_and_finishes() {
+    let mut plane = Plane::start();
+    assert_eq!(plane.call("GET", "/readyz", &[], None).status, 200);
+    plane.stop();
+    assert!(std::net::TcpStream::connect(plane.address).is_err());
+}
+
+#[test]
+fn a_load_gives_all_three_families_with_all_their_secrets() {
+    let directory = tempfile::tempdir().unwrap();
+    let plane = Plane::start_in(directory.path(), Clock::new());
+    let keys = plane.control.keys();
+    let workspace = RawKey::workspace().unwrap();
+    let model = RawKey::access(plane.clock.now()).unwrap();
+    plane.runtime.block_on(async {
+        let new = new_key(Tenant::Workspace("w1".to_owned()), None, rules());
+        keys.insert_key(TEST, new, &workspace).await.unwrap();
+        keys.insert_key(TEST, new_key(Tenant::Access, None, access()), &model)
+            .await
+            .unwrap();
+    });
+    let (_, first) = plane.create("acme", org_key("ci"));
+    let rotate = Some(json!({"gracePeriodSeconds": 60}));
+    let second = plane
+        .admin("POST", &format!("{KEYS}/ci/rotate"), rotate)
+        .text("apiKey");
+
+    // Through another door, as `explain` does it.
+    let sink = Arc::new(Sink::default());
+    let reader = runtime();
+    let read_only = reader
+        .block_on(ReadOnly::open(&config(directory.path())))
+        .unwrap();
+    let revision = reader.block_on(read_only.load_into(sink.clone())).unwrap();
+    assert_eq!(revision, Revision(4));
+
+    let pepper = Pepper::derive("the pepper of the tests");
+    let digest = |raw: &str| {
+        let shown = PresentedKey::parse(raw.as_bytes()).unwrap();
+        SecretDigest::Blake3(shown.digest(pepper.as_ref()))
+    };
+    let current = |raw: &str| Secret {
+        digest: digest(raw),
+        retired_at: None,
+    };
+    let entries = sink.entries.lock().unwrap();
+    assert_eq!(entries.len(), 3);
+    for entry in entries.iter() {
+        let expected = match entry.record.family() {
+            Family::Workspace => {
+                assert_eq!(entry.record.tenant, Tenant::Workspace("w1".to_owned()));
+                assert_eq!(entry.record.grants, rules());
+                vec![current(workspace.expose())]
+            }
+            Family::Access => {
+                assert_eq!(entry.record.grants, access());
+                assert_eq!(entry.record.owner.as_ref().unwrap().kind, "sample");
+                vec![current(model.expose())]
+            }
+            Family::Org => {
+                assert_eq!(entry.record.revision, Revision(4));
+                let retired_at = Some(plane.clock.now().plus_seconds(60));
+                vec![
+                    Secret {
+                        digest: digest(&first),
+                        retired_at,
+                    },
+                    current(&second),
+                ]
+            }
+        };
+        assert_eq!(entry.secrets.len(), expected.len());
+        assert!(expected.iter().all(|secret| entry.secrets.contains(secret)));
+    }
+}
+
+#[test]
+fn a_load_gives_what_a_gateway_was_told_change_by_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let plane = Plane::start_in(directory.path(), Clock::new());
+    plane.create("acme", org_key("a"));
+    plane.create("acme", org_key("b"));
+    plane.create("acme", org_key("c"));
+    plane.admin("POST", &format!("{KEYS}/a/rotate"), None);
+    plane.admin(
+        "PATCH",
+        &format!("{KEYS}/b"),
+        Some(json!({"disabled": true})),
+    );
+    plane.admin("DELETE", &format!("{KEYS}/c"), None);
+    let mut told = BTreeMap::new();
+    for change in plane.sink.changes.lock().unwrap().iter() {
+        for entry in &change.put {
+            assert_eq!(entry.record.revision, change.revision);
+            told.insert(
+                entry.record.id.clone(),
+                (entry.record.clone(), entry.secrets.clone()),
+            );
+        }
+        for id in &change.removed {
+            told.remove(id);
+        }
+    }
+    drop(plane);
+    let again = Plane::start_in(directory.path(), Clock::new());
+    let loaded = again.sink.entries.lock().unwrap();
+    let loaded: BTreeMap<_, _> = loaded
+        .iter()
+        .map(|entry| {
+            (
+                entry.record.id.clone(),
+                (entry.record.clone(), entry.secrets.clone()),
+            )
+        })
+        .collect();
+    assert_eq!(loaded.len(), 2);
+    assert_eq!(loaded, told);
+}
+
+#[test]
+fn more_keys_than_one_batch_are_loaded_once_each() {
+    const COUNT: usize = 4_500;
+    let directory = tempfile::tempdir().unwrap();
+    drop(Plane::start_in(directory.path(), Clock::new()));
+    let mut database = look_into(directory.path());
+    runtime().block_on(async {
+        let keys = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4500) \
+            INSERT INTO keys (id, family, tenant, name, status, grants, revision, created_at, updated_at) \
+            SELECT 'k' || i, 'access', '', 'n', 'active', '{}', 1, 0, 0 FROM n";
+        sqlx::query(keys).execute(&mut database).await.unwrap();
+        let secrets = "INSERT INTO secrets (digest, kind, key_seq, created_at) \
+            SELECT randomblob(32), 'blake3', seq, 0 FROM keys, (VALUES (1), (2)) WHERE seq % 3 > 0";
+        sqlx::query(secrets).execute(&mut database).await.unwrap();
+    });
+    let plane = Plane::start_in(directory.path(), Clock::new());
+    let entries = plane.sink.entries.lock().unwrap();
+    let mut ids: Vec<_> = entries
+        .iter()
+        .map(|entry| entry.record.id.clone())
+        .collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!((ids.len(), entries.len()), (COUNT, COUNT));
+    assert!(
+        entries
+            .iter()
+            .all(|entry| [0, 2].contains(&entry.secrets.len()))
+    );
+    assert_eq!(
+        entries
+            .iter()
+            .map(|entry| entry.secrets.len())
+            .sum::<usize>(),
+        COUNT / 3 * 4
+    );
+}
+
+#[test]
+fn a_second_sink_is_refused() {
+    let plane = Plane::start();
+    let second = plane
+        .runtime
+        .block_on(plane.control.attach(Arc::new(Sink::default())));
+    assert!(matches!(second, Err(StoreError::AlreadyAttached)));
+}
+
+#[test]
+fn a_change_is_applied_even_if_nobody_waits_for_it() {
+    let plane = Plane::start();
+    let keys = plane.control.keys();
+    let create = |slug: &str| CreateOrgKey {
+        slug: KeySlug::parse(slug).unwrap(),
+        name: KeyName::parse("n").unwrap(),
+        grants: OrgGrants::default(),
+        owner: None,
+        expires_at: plane.clock.now().plus_seconds(60),
+    };
+    let acme = OrgSlug::parse("acme").unwrap();
+    plane.runtime.block_on(async {
+        for n in 0..20 {
+            let abandoned = keys.create_org_key(TEST, acme.clone(), create(&format!("gone{n}")));
+            let mut abandoned = pin!(abandoned);
+            poll_fn(|context| {
+                assert!(abandoned.as_mut().poll(context).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+        }
+        // Nobody waits for the answers; whoever was abandoned too early never comes to its end here.
+        while plane.sink.changes.lock().unwrap().len() < 20 {
+            tokio::task::yield_now().await;
+        }
+    });
+    let changes = plane.sink.changes.lock().unwrap();
+    let revisions: Vec<_> = changes.iter().map(|change| change.revision.0).collect();
+    assert_eq!(revisions, (1..=20).collect::<Vec<_>>());
+    drop(changes);
+    assert_eq!(plane.admin("GET", KEYS, None).body["total"], json!(20));
+}
+
+#[test]
+fn changes_reach_the_gateway_in_the_order_of_their_revisions() {
+    let plane = Plane::start();
+    std::thread::scope(|scope| {
+        for worker in 0..8 {
+            let plane = &plane;
+            scope.spawn(move || {
+                for n in 0..10 {
+                    plane.create("acme", org_key(&format!("k{worker}-{n}")));
+                }
+            });
+        }
+    });
+    let changes = plane.sink.changes.lock().unwrap();
+    let revisions: Vec<_> = changes.iter().map(|change| change.revision.0).collect();
+    assert_eq!(revisions, (1..=80).collect::<Vec<_>>());
+}
+
+#[test]
+fn another_pepper_is_refused_and_the_same_one_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = runtime();
+    drop(open(&runtime, &config(directory.path()), &Clock::new()).unwrap());
+    for pepper in [None, Pepper::derive("another")] {
+        let mut other = config(directory.path());
+        other.pepper = pepper;
+        let error = open(&runtime, &other, &Clock::new()).unwrap_err();
+        assert!(matches!(error, OpenError::Pepper(_)), "{error}");
+        assert!(error.to_string().contains("credentials.pepper"));
+        let error = runtime.block_on(ReadOnly::open(&other)).unwrap_err();
+        assert!(matches!(error, OpenError::Pepper(_)), "{error}");
+    }
+    open(&runtime, &config(directory.path()), &Clock::new()).unwrap();
+}
+
+#[test]
+fn a_second_serving_process_is_refused_and_told_of_the_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = Plane::start_in(directory.path(), Clock::new());
+    let (error, line) = refused(directory.path());
+    assert!(matches!(error, OpenError::InUse { .. }), "{line}");
+    assert!(
+        line.contains(&format!("process {}, a test", std::process::id())),
+        "{line}"
+    );
+    // By another name it is the same database.
+    let detour = directory.path().join("detour");
+    std::os::unix::fs::symlink(directory.path(), &detour).unwrap();
+    assert!(matches!(refused(&detour).0, OpenError::InUse { .. }));
+    drop(first);
+    open(&runtime(), &config(directory.path()), &Clock::new()).unwrap();
+}
+
+#[test]
+fn a_damaged_database_is_refused() {
+    let whole = tempfile::tempdir().unwrap();
+    let mut plane = Plane::start_in(whole.path(), Clock::new());
+    for n in 0..50 {
+        plane.create("acme", org_key(&format!("k{n}")));
+    }
+    plane.stop();
+    drop(plane);
+    let mut connection = look_into(whole.path());
+    runtime().block_on(async {
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+    });
+    let bytes = fs::read(whole.path().join("keyward.db")).unwrap();
+    let half = bytes.len() / 2;
+    let mut scrambled = bytes.clone();
+    scrambled[100..4096].fill(0xa5);
+    for (what, damaged) in [
+        ("noise", vec![0x5a; 8192]),
+        ("cut", bytes[..half].to_vec()),
+        ("cut within a page", bytes[..half + 100].to_vec()),
+        ("first page scrambled", scrambled),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("keyward.db"), &damaged).unwrap();
+        let (error, line) = refused(directory.path());
+        assert!(matches!(error, OpenError::Damaged { .. }), "{what}: {line}");
+        assert!(
+            line.contains("keyward.db") && line.contains("backup"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_database_of_another_program_or_a_newer_version_is_refused() {
+    let foreign = tempfile::tempdir().unwrap();
+    let database = SqliteConnectOptions::new()
+        .filename(foreign.path().join("keyward.db"))
+        .create_if_missing(true);
+    runtime().block_on(async {
+        let mut connection = SqliteConnection::connect_with(&database).await.unwrap();
+        sqlx::query("CREATE TABLE theirs (x)")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+    });
+    let bytes = fs::read(foreign.path().join("keyward.db")).unwrap();
+    let (error, line) = refused(foreign.path());
+    assert!(matches!(error, OpenError::Foreign(_)), "{line}");
+    assert_eq!(
+        fs::read(foreign.path().join("keyward.db")).unwrap(),
+        bytes,
+        "left as it was"
+    );
+
+    let newer = tempfile::tempdir().unwrap();
+    drop(open(&runtime(), &config(newer.path()), &Clock::new()).unwrap());
+    let mut connection = look_into(newer.path());
+    let step = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+        VALUES (9999, 'later', TRUE, x'00', 0)";
+    runtime()
+        .block_on(sqlx::query(step).execute(&mut connection))
+        .unwrap();
+    let (error, line) = refused(newer.path());
+    assert!(matches!(error, OpenError::Newer(_)), "{line}");
+    let error = runtime()
+        .block_on(ReadOnly::open(&config(newer.path())))
+        .unwrap_err();
+    assert!(matches!(error, OpenError::Newer(_)), "{error}");
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "in the way").unwrap();
+    let (error, line) = refused(&file);
+    assert!(matches!(error, OpenError::Unwritable { .. }), "{line}");
+    assert!(line.contains("file"), "{line}");
+    let (error, line) = refused(Path::new("/proc/keyward"));
+    assert!(matches!(error, OpenError::Unwritable { .. }), "{line}");
+    fs::create_dir(directory.path().join("keyward.db")).unwrap();
+    let (error, line) = refused(directory.path());
+    assert!(matches!(error, OpenError::Unwritable { .. }), "{line}");
+}
+
+#[test]
+fn settings_that_are_none_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = runtime();
+    let refused = |config| open(&runtime, &config, &Clock::new()).unwrap_err();
+    for url in [
+        "postgres://u:secret@host/db",
+        "sqlite://",
+        "sqlite::memory:",
+        "keyward.db",
+        "sqlite://a?mode=memory",
+    ] {
+        let mut config = config(directory.path());
+        config.database = url.to_owned();
+        let error = refused(config);
+        assert!(matches!(error, OpenError::Url(_)), "{error}");
+        assert!(!error.to_string().contains("secret"));
+    }
+    let mut exposed = config(directory.path());
+    exposed.listen = SocketAddr::from(([0, 0, 0, 0], 0));
+    assert!(matches!(
+        refused(exposed.clone()),
+        OpenError::NotLoopback(_)
+    ));
+    exposed.insecure = true;
+    open(&runtime, &exposed, &Clock::new()).unwrap();
+    let mut nobody = config(directory.path());
+    nobody.admin_tokens.clear();
+    assert!(matches!(refused(nobody), OpenError::AdminTokens(0)));
+    let mut many = config(directory.path());
+    many.admin_tokens = vec![many.admin_tokens[0].clone(); 3];
+    assert!(matches!(refused(many), OpenError::AdminTokens(3)));
+}
+
+#[test]
+fn looking_needs_a_database_and_leaves_the_lock_to_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = runtime();
+    let missing = runtime
+        .block_on(ReadOnly::open(&config(directory.path())))
+        .unwrap_err();
+    assert!(matches!(missing, OpenError::Missing(_)), "{missing}");
+    assert!(!directory.path().join("keyward.db").exists());
+    drop(open(&runtime, &config(directory.path()), &Clock::new()).unwrap());
+    let reader = runtime
+        .block_on(ReadOnly::open(&config(directory.path())))
+        .unwrap();
+    let plane = Plane::start_in(directory.path(), Clock::new());
+    plane.create("acme", org_key("ci"));
+    let sink = Arc::new(Sink::default());
+    assert_eq!(
+        runtime.block_on(reader.load_into(sink.clone())).unwrap(),
+        Revision(1)
+    );
+    assert_eq!(sink.entries.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn the_database_is_for_its_user_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let plane = Plane::start_in(directory.path(), Clock::new());
+    plane.create("acme", org_key("ci"));
+    for name in ["keyward.db", "keyward.db-wal"] {
+        let mode = fs::metadata(directory.path().join(name))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn every_change_is_in_the_audit_log_without_secrets() {
+    let plane = Plane::start();
+    let held = json!({"slug": "manager", "name": "m", "permissions": ["*"], "scopes": ["*"], "expiresAt": "2030-01-01T00:00:00Z"});
+    let (manager_id, manager) = plane.create("acme", held);
+    plane.clock.advance(1);
+    let made = plane.with_key(&manager, "POST", KEYS, Some(org_key("ci")));
+    let patch = Some(json!({"disabled": true}));
+    plane.with_key(&manager, "PATCH", &format!("{KEYS}/ci"), patch);
+    plane.admin("POST", &format!("{KEYS}/ci/rotate"), None);
+    plane.admin("DELETE", &format!("{KEYS}/ci"), None);
+    plane.admin(
+        "PATCH",
+        &format!("{KEYS}/ci"),
+        Some(json!({"name": "refused"})),
+    );
+
+    type Entry = (
+        i64,
+        i64,
+        String,
+        String,
+        String,
+        Option<String>,
+        Option<String>,
+    );
+    let mut database = look_into(plane.directory());
+    let entries: Vec<Entry> = runtime()
+        .block_on(
+            sqlx::query_as("SELECT revision, at, actor, action, key_id, before_state, after_state FROM audit ORDER BY seq")
+                .fetch_all(&mut database),
+        )
+        .unwrap();
+    let by_manager = format!("key:{manager_id}");
+    let id = made.text("id");
+    let expected = [
+        (1, "admin", "create", &manager_id),
+        (2, by_manager.as_str(), "create", &id),
+        (3, by_manager.as_str(), "update", &id),
+        (4, "admin", "rotate", &id),
+        (5, "admin", "delete", &id),
+    ];
+    assert_eq!(entries.len(), expected.len());
+    for ((revision, at, actor, action, key, before, after), expected) in
+        entries.iter().zip(expected)
+    {
+        assert_eq!((*revision, actor.as_str(), action.as_str(), key), expected);
+        assert_eq!(
+            *at,
+            plane.clock.now().as_millis() - i64::from(*revision == 1) * 1000
+        );
+        assert_eq!(before.is_none(), action == "create");
+        assert_eq!(after.is_none(), action == "delete");
+    }
+    let state =
+        |text: &Option<String>| -> Value { serde_json::from_str(text.as_ref().unwrap()).unwrap() };
+    let (before, after) = (state(&entries[2].5), state(&entries[2].6));
+    assert_eq!(
+        (&before["status"], &after["status"]),
+        (&json!("active"), &json!("disabled"))
+    );
+    assert_eq!(
+        after["grants"],
+        json!({"permissions": ["agents:read"], "scopes": ["agents:a1"]})
+    );
+    let text = format!("{entries:?}");
+    let secret = made.text("apiKey");
+    assert!(!text.contains(secret.rsplit('_').next().unwrap()));
+}
+
+#[test]
+fn no_raw_key_is_ever_in_the_database() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut plane = Plane::start_in(directory.path(), Clock::new());
+    let (_, first) = plane.create("acme", org_key("ci"));
+    let rotate = Some(json!({"gracePeriodSeconds": 60}));
+    let second = plane
+        .admin("POST", &format!("{KEYS}/ci/rotate"), rotate)
+        .text("apiKey");
+    let workspace = RawKey::workspace().unwrap();
+    let model = RawKey::access(plane.clock.now()).unwrap();
+    plane.runtime.block_on(async {
+        let keys = plane.control.keys();
+        let new = new_key(Tenant::Workspace("w1".to_owned()), None, rules());
+        keys.insert_key(TEST, new, &workspace).await.unwrap();
+        keys.insert_key(TEST, new_key(Tenant::Access, None, access()), &model)
+            .await
+            .unwrap();
+    });
+    plane.with_key(&second, "POST", &format!("{KEYS}/validate"), None);
+    let holds = |needle: &str| {
+        fs::read_dir(directory.path())
+            .unwrap()
+            .flatten()
+            .any(|file| {
+                let bytes = fs::read(file.path()).unwrap();
+                bytes
+                    .windows(needle.len())
+                    .any(|window| window == needle.as_bytes())
+            })
+    };
+    assert!(holds("sample"), "the search finds what is there");
+    let secrets = [
+        first.rsplit('_').next().unwrap(),
+        second.rsplit('_').next().unwrap(),
+        workspace.expose(),
+        model.expose().rsplit('-').next().unwrap(),
+        ADMIN,
+        "the pepper of the tests",
+    ];
+    for secret in secrets {
+        assert!(!holds(secret), "while it runs");
+    }
+    plane.stop();
+    drop(plane);
+    for secret in secrets {
+        assert!(!holds(secret), "afterwards");
+    }
+}
+
+#[test]
+fn keys_written_directly_are_checked_too() {
+    let plane = Plane::start();
+    let keys = plane.control.keys();
+    let raw = RawKey::workspace().unwrap();
+    let workspace = || Tenant::Workspace("w1".to_owned());
+    let insert = |new| {
+        plane
+            .runtime
+            .block_on(keys.insert_key(TEST, new, &raw))
+            .map(|applied| applied.revision)
+    };
+    assert!(matches!(
+        insert(new_key(workspace(), None, access())),
+        Err(CommandError::Invalid(_))
+    ));
+    let malformed = RawGrants::Org {
+        permissions: vec!["*:x".to_owned()],
+        scopes: vec![],
+    };
+    let org = || Tenant::Org("acme".to_owned());
+    assert!(matches!(
+        insert(new_key(org(), Some("a"), malformed)),
+        Err(CommandError::Invalid(_))
+    ));
+    assert_eq!(
+        insert(new_key(workspace(), None, rules())).unwrap(),
+        Revision(1)
+    );
+    assert!(matches!(
+        insert(new_key(workspace(), None, rules())),
+        Err(CommandError::SecretTaken)
+    ));
+}
+
+#[test]
+fn samples_are_revoked_at_first_and_removed_at_the_next_start() {
+    let plane = Plane::start();
+    let keys = plane.control.keys();
+    let insert = |slug: &str| {
+        let grants = RawGrants::Org {
+            permissions: vec!["a:b".to_owned()],
+            scopes: vec![],
+        };
+        let raw = RawKey::org(&OrgSlug::parse("acme").unwrap()).unwrap();
+        let new = new_key(Tenant::Org("acme".to_owned()), Some(slug), grants);
+        plane
+            .runtime
+            .block_on(keys.insert_key(TEST, new, &raw))
+            .unwrap();
+    };
+    let retire = || {
+        plane
+            .runtime
+            .block_on(keys.retire_keys_owned_by(TEST, "sample"))
+            .unwrap()
+    };
+    plane.create("acme", org_key("mine"));
+    assert_eq!((retire().value, keys.revision()), (0, Revision(1)));
+    insert("sample-1");
+    assert_eq!((retire().value, keys.revision()), (1, Revision(3)));
+    insert("sample-2");
+    assert_eq!((retire().value, keys.revision()), (1, Revision(5)));
+    let changes = plane.sink.changes.lock().unwrap();
+    assert_eq!(changes[2].put[0].record.status, KeyStatus::Revoked);
+    assert_eq!((changes[4].put.len(), changes[4].removed.len()), (1, 1));
+    drop(changes);
+    let slugs = plane.admin("GET", &format!("{KEYS}?sort=slug"), None);
+    assert_eq!(slugs.body["total"], json!(2));
+
+    let sample = format!("{KEYS}/sample-2");
+    let got = plane.admin("GET", &sample, None);
+    assert_eq!(got.body["disabled"], json!(true));
+    plane
+        .admin("PATCH", &sample, Some(json!({"disabled": false})))
+        .refused(409, "Conflict");
+    plane
+        .admin("POST", &format!("{sample}/rotate"), None)
+        .refused(409, "Conflict");
+    assert_eq!(plane.admin("DELETE", &sample, None).status, 200);
+}
+
+#[test]
+fn usage_is_noted_down_without_a_revision() {
+    let plane = Plane::start();
+    let (id, _) = plane.create("acme", org_key("ci"));
+    let id = keyward::authz::KeyId::new(id);
+    let used = |seconds, count| Usage {
+        id: id.clone(),
+        last_used: plane.clock.now().plus_seconds(seconds),
+        count,
+    };
+    let gone = Usage {
+        id: keyward::authz::KeyId::new("gone"),
+        ..used(0, 1)
+    };
+    let batch = vec![used(10, 3), used(5, 2), gone];
+    plane
+        .runtime
+        .block_on(plane.control.keys().record_usage(batch))
+        .unwrap();
+    assert_eq!(plane.control.keys().revision(), Revision(1));
+    let mut database = look_into(plane.directory());
+    let query = sqlx::query_as("SELECT uses, last_used_at FROM keys").fetch_one(&mut database);
+    let stored: (i64, i64) = runtime().block_on(query).unwrap();
+    assert_eq!(stored, (5, used(10, 0).last_used.as_millis()));
+}
+
+#[test]
+fn old_tombstones_are_forgotten_and_young_ones_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Clock::new();
+    let plane = Plane::start_in(directory.path(), clock.clone());
+    plane.create("acme", org_key("ci"));
+    plane.admin("POST", &format!("{KEYS}/ci/rotate"), None);
+    drop(plane);
+    let secrets = |clock: &Clock| {
+        let plane = Plane::start_in(directory.path(), clock.clone());
+        let entries = plane.sink.entries.lock().unwrap();
+        entries[0].secrets.len()
+    };
+    clock.advance(30 * 24 * 60 * 60 - 1);
+    assert_eq!(secrets(&clock), 2);
+    clock.advance(1);
+    assert_eq!(secrets(&clock), 1);
+}
+
+#[test]
+fn a_key_keeps_a_limited_number_of_former_secrets() {
+    let plane = Plane::start();
+    let (_, _) = plane.create("acme", org_key("ci"));
+    let mut last = String::new();
+    for _ in 0..40 {
+        last = plane
+            .admin("POST", &format!("{KEYS}/ci/rotate"), None)
+            .text("apiKey");
+        plane.clock.advance(1);
+    }
+    let changes = plane.sink.changes.lock().unwrap();
+    let secrets = &changes.last().unwrap().put[0].secrets;
+    assert_eq!(secrets.len(), 32);
+    assert_eq!(
+        secrets
+            .iter()
+            .filter(|secret| secret.retired_at.is_none())
+            .count(),
+        1
+    );
+    drop(changes);
+    assert_eq!(
+        plane
+            .with_key(&last, "POST", &format!("{KEYS}/validate"), None)
+            .status,
+        200
+    );
+}
