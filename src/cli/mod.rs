@@ -3,6 +3,7 @@
 //! Exit code 0: done. 1: it failed, and one line on standard error says what and what to do. 2: it was typed
 //! wrongly. Nothing is decided here; commands call the floors below and put their answers into words.
 
+mod check;
 mod decide;
 mod document;
 mod explain;
@@ -10,6 +11,7 @@ mod failure;
 mod keys;
 mod quickstart;
 mod run;
+mod schema;
 mod serve;
 
 use std::io::{self, Write};
@@ -38,9 +40,11 @@ struct Cli {
 enum Command {
     Quickstart(quickstart::QuickstartArgs),
     Run(run::RunArgs),
+    Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Decide(decide::DecideArgs),
     Keys(keys::KeysArgs),
+    Schema(schema::SchemaArgs),
     Completions(CompletionsArgs),
 }
 
@@ -76,9 +80,11 @@ fn run(command: Command, out: &mut dyn Write) -> Result<(), Failure> {
     match command {
         Command::Quickstart(args) => quickstart::run(&args, out),
         Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(&args, out),
         Command::Explain(args) => explain::run(&args, out),
         Command::Decide(_) => decide::run(&mut io::stdin().lock(), out),
         Command::Keys(args) => keys::run(args, out),
+        Command::Schema(_) => schema::run(out),
         Command::Completions(args) => {
             clap_complete::generate(args.shell, &mut Cli::command(), "keyward", &mut &mut *out);
             Ok(())
