@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use httparse::{Error as ParseError, Header, ParserConfig, Request, Status};
+use smallvec::SmallVec;
 
 use super::config::Limits;
 use super::framing::Framing;
@@ -180,15 +181,15 @@ fn check_lines(
     minor_version: u8,
     headers: &[Header<'_>],
 ) -> Result<(), Malformed> {
-    let mut pairs = [("", &b""[..]); HEADER_LINES_MAX];
-    for (pair, header) in pairs.iter_mut().zip(headers) {
-        *pair = (header.name, header.value);
-    }
+    let pairs: SmallVec<[(&str, &[u8]); 32]> = headers
+        .iter()
+        .map(|header| (header.name, header.value))
+        .collect();
     let view = HeadView {
         method: method.as_bytes(),
         target: target.as_bytes(),
         minor_version,
-        headers: pairs.get(..headers.len()).unwrap_or_default(),
+        headers: &pairs,
     };
     check_framing(&view).map_err(|error| Malformed::request(error.detail))
 }

@@ -1,13 +1,16 @@
 //! Connections: keep-alive, pipelining, slow clients, limits, upgrades, draining, sockets of both kinds.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use keyward::authz::CredentialSource;
 use keyward::proxy::{Limits, ListenAddr};
 use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::support::gateway::{KEY, Setup, key, request};
+use super::support::gateway::{KEY, NOW, Setup, key, request};
 use super::support::{Client, Recorder, upstream};
 
 #[tokio::test]
@@ -345,4 +348,60 @@ async fn operators_can_ask_how_it_is() {
     assert_eq!(reload.status, 422);
     assert_eq!(reload.json()["error"], "not in this test");
     assert_eq!(ask(request("GET /reload", &[])).await.status, 405);
+}
+
+#[tokio::test]
+async fn a_key_can_be_offered_as_a_subprotocol() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = Setup::new(listener.local_addr().unwrap())
+        .source(CredentialSource::WebSocketProtocol)
+        .start();
+    let mut client = gateway.connect().await;
+    let protocols = format!("sec-websocket-protocol: bearer, {KEY}");
+    client
+        .send(request(
+            "GET /any/socket",
+            &["connection: upgrade", "upgrade: websocket", &protocols],
+        ))
+        .await;
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut upstream = Client::over(stream);
+    let head = upstream.head().await.unwrap().to_lowercase();
+    assert!(head.contains("upgrade: websocket"), "{head}");
+    assert!(!head.contains("iak_acme"), "{head}");
+    assert!(!head.contains("sec-websocket-protocol"), "{head}");
+    upstream
+        .send(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+        )
+        .await;
+    let answer = client.head().await.unwrap().to_lowercase();
+    assert!(
+        answer.contains("sec-websocket-protocol: bearer"),
+        "{answer}"
+    );
+    client.send("ping").await;
+    upstream.send("pong").await;
+    drop(upstream);
+    assert_eq!(client.closed().await, b"pong");
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_request_alone() {
+    let upstream = Recorder::start().await;
+    let calls = AtomicUsize::new(0);
+    let mut setup = Setup::new(upstream.address);
+    setup.clock = Arc::new(move || match calls.fetch_add(1, Ordering::SeqCst) {
+        1 => panic!("this clock is broken, for a test"),
+        _ => NOW,
+    });
+    let gateway = setup.start();
+    let mut bystander = gateway.connect().await;
+    bystander.send(request("GET /open/x", &[])).await;
+    assert_eq!(bystander.answer().await.status, 200);
+    let mut victim = gateway.connect().await;
+    victim.send(request("GET /open/x", &[])).await;
+    assert!(victim.closed().await.is_empty());
+    bystander.send(request("GET /open/x", &[])).await;
+    assert_eq!(bystander.answer().await.status, 200);
 }

@@ -218,3 +218,21 @@ async fn an_endpoint_can_be_a_name() {
     while failure_status(&gateway).await != 200 {}
     assert!(!upstream_server.requests().is_empty());
 }
+
+#[tokio::test]
+async fn endless_informational_answers_are_none() {
+    let chatty = Recorder::answering(|_| b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100)).await;
+    let gateway = Setup::new(chatty.address).start();
+    let mut client = gateway.connect().await;
+    client.send(request("GET /open/x", &[])).await;
+    loop {
+        let answer = client.answer().await;
+        if answer.status != 103 {
+            assert_eq!(
+                (answer.status, answer.reason().as_str()),
+                (502, "upstream_invalid")
+            );
+            return;
+        }
+    }
+}

@@ -12,8 +12,9 @@ use keyward::authz::{
     RoutePattern, RouteSpec, RouteTable, Rulebook, Template, Tenant, Timestamp, UserTokens,
 };
 use keyward::proxy::{
-    Balance, BindError, Config, Endpoint, ErrorStyle, Gateway, IdentityConfig, Limits, ListenAddr,
-    Retries, RouteSettings, Rules, Source, SourceStatus, Surroundings, Timeouts, UpstreamConfig,
+    Balance, BindError, Clock, Config, Endpoint, ErrorStyle, Gateway, IdentityConfig, Limits,
+    ListenAddr, Retries, RouteSettings, Rules, Source, SourceStatus, Surroundings, Timeouts,
+    UpstreamConfig,
 };
 use keyward::replica::{self, Replica};
 use keyward::telemetry::{AccessLog, Metrics};
@@ -43,6 +44,7 @@ pub struct Setup {
     pub graceful_shutdown: Duration,
     pub keys: bool,
     pub listeners: Vec<ListenAddr>,
+    pub clock: Clock,
 }
 
 /// An upstream of these endpoints without further ado.
@@ -81,6 +83,7 @@ impl Setup {
             graceful_shutdown: Duration::from_secs(30),
             keys: true,
             listeners: vec![ListenAddr::Tcp(([127, 0, 0, 1], 0).into())],
+            clock: Arc::new(|| NOW),
         }
     }
 
@@ -277,7 +280,7 @@ impl Setup {
             replica: Arc::clone(&replica),
             metrics: Arc::clone(&metrics),
             access_log: Some(Arc::clone(&access_log)),
-            clock: Arc::new(|| NOW),
+            clock: setup.clock,
             source: Arc::new(Embedded),
             reload: Arc::new(|| Box::pin(async { Err("not in this test".to_owned()) })),
         };
