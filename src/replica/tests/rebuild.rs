@@ -3,7 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Keys, digest, plain, put, replica, token};
+use super::{Keys, digest, entry, plain, put, replica, token};
+use crate::authz::Revision;
 use crate::replica::current::{Applied, Current, Rebuild};
 use crate::wire::{Change, ChangeSink};
 
@@ -129,4 +130,22 @@ fn a_replica_rebuilds_beside_its_readers() {
     snapshot.check_invariants();
     assert_eq!(snapshot.keys(), u64::from(KEYS));
     assert!((0..KEYS).all(|number| snapshot.find(&digest(&token(number), None)).is_some()));
+}
+
+/// No source has two keys with one digest at the same time. Were there one, the base would still be sound.
+#[test]
+fn where_two_keys_claim_a_digest_the_later_one_has_it() {
+    let shared = [(digest(&token(1), None), None)];
+    for [first, second] in [[3, 4], [4, 3]] {
+        let current = Current::default();
+        current.load(&mut Keys {
+            epoch: 1,
+            revision: 4,
+            entries: vec![entry(1, first, &shared), entry(2, second, &shared)],
+        });
+        let snapshot = current.pin().unwrap();
+        snapshot.check_invariants();
+        let found = snapshot.find(&shared[0].0).unwrap();
+        assert_eq!(found.revision(), Revision(4));
+    }
 }
