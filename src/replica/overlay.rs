@@ -5,6 +5,7 @@
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::authz::{KeyId, Timestamp};
 use crate::wire::{Change, SecretDigest, SecretEntry};
 
 /// See the head of this file.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Overlay {
     /// `None`: no key has this digest any more.
     by_digest: Shards<SecretDigest, Option<Live>, DigestHashing>,
@@ -175,11 +176,20 @@ impl Overlay {
     }
 }
 
+/// So that a snapshot can be printed without its keys.
+impl fmt::Debug for Overlay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Overlay")
+            .field("keys", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Maps into which the entries of one map are spread; enough that one is copied in microseconds.
 const SHARDS: usize = 256;
 
 /// A map whose clones share what neither has changed.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Shards<K, V, S> {
     maps: Box<[Arc<HashMap<K, V, S>>]>,
     hashing: S,

@@ -3,37 +3,59 @@
 //! It is a cache and never the authority: what it holds counts only while the snapshot that a request has
 //! pinned holds the very version that it was compiled from. So nothing need be removed when a key changes, and
 //! an insertion that comes late does no harm.
+//!
+//! Which principals are kept is moka's to decide. Before it lies a plain table with one place for each digest,
+//! because a hit in moka, with the accounts that it keeps of hits, costs several times the rest of a look-up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwapOption;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::digests::DigestHashing;
 use super::snapshot::{Found, Snapshot};
-use crate::authz::{KeyDigest, Principal};
+use crate::authz::{KeyDigest, Principal, Revision};
+
+/// Places in the table before the cache at most: half a megabyte of them.
+const PLACES_MAX: u64 = 1 << 16;
+/// One hit in so many is told to moka, and takes a place from another digest. A prime, so that no regular
+/// order of requests keeps a key from being told.
+const TOLD_HITS: u64 = 17;
 
 /// See the head of this file.
 #[derive(Debug)]
 pub(super) struct Principals {
-    cache: Cache<KeyDigest, Compiled, DigestHashing>,
+    // INVARIANT: as many as a power of two, so that a mask finds one.
+    places: Box<[ArcSwapOption<Compiled>]>,
+    cache: Cache<KeyDigest, Arc<Compiled>, DigestHashing>,
     pub(super) hits: AtomicU64,
     pub(super) stale: AtomicU64,
     pub(super) misses: AtomicU64,
 }
 
-/// A principal, with what tells its version: the state that was loaded, and the revision within.
-#[derive(Debug, Clone)]
+/// A principal, with the digest that leads to it and what tells its version.
+#[derive(Debug)]
 struct Compiled {
-    generation: u64,
+    digest: KeyDigest,
+    version: Version,
     principal: Arc<Principal>,
 }
 
+/// The state that was loaded, and the revision of the record within it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Version {
+    generation: u64,
+    revision: Revision,
+}
+
 impl Principals {
-    /// A cache of at most this many.
+    /// Keeps at most this many, and in their places before the cache at most as many again.
     pub(super) fn new(capacity: u64) -> Self {
+        let places = capacity.clamp(1, PLACES_MAX).next_power_of_two();
         Self {
+            places: (0..places).map(|_| ArcSwapOption::empty()).collect(),
             cache: Cache::builder()
                 .max_capacity(capacity)
                 .eviction_policy(EvictionPolicy::tiny_lfu())
@@ -52,24 +74,84 @@ impl Principals {
         found: &Found<'_>,
         snapshot: &Snapshot,
     ) -> Option<Arc<Principal>> {
-        let version = (snapshot.generation, found.revision());
+        let version = Version {
+            generation: snapshot.generation,
+            revision: found.revision(),
+        };
+        let in_place = self.in_place(digest, version);
+        let principal = match in_place {
+            Some(principal) => principal,
+            None => self.cached(digest, version, found)?,
+        };
+        debug_assert_eq!(principal.revision, version.revision);
+        Some(principal)
+    }
+
+    fn in_place(&self, digest: &KeyDigest, version: Version) -> Option<Arc<Principal>> {
+        let place = self.place(digest)?.load();
+        let compiled = place.as_ref()?;
+        if compiled.version != version || compiled.digest != *digest {
+            return None;
+        }
+        if self.count_hit() {
+            self.cache.get(digest);
+        }
+        Some(Arc::clone(&compiled.principal))
+    }
+
+    fn cached(
+        &self,
+        digest: &KeyDigest,
+        version: Version,
+        found: &Found<'_>,
+    ) -> Option<Arc<Principal>> {
         let cached = self.cache.get(digest);
         let counter = match cached {
-            Some(cached) if (cached.generation, cached.principal.revision) == version => {
-                self.hits.fetch_add(1, Ordering::Relaxed);
-                return Some(cached.principal);
+            Some(compiled) if compiled.version == version => {
+                let insist = self.count_hit();
+                self.put_in_place(&compiled, insist);
+                return Some(Arc::clone(&compiled.principal));
             }
             Some(_) => &self.stale,
             None => &self.misses,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        let principal = Arc::new(Principal::compile(&*found.record()?));
-        debug_assert_eq!(principal.revision, found.revision());
-        let compiled = Compiled {
-            generation: snapshot.generation,
-            principal: Arc::clone(&principal),
+        let compiled = Arc::new(Compiled {
+            digest: *digest,
+            version,
+            principal: Arc::new(Principal::compile(&*found.record()?)),
+        });
+        self.cache.insert(*digest, Arc::clone(&compiled));
+        self.put_in_place(&compiled, false);
+        Some(Arc::clone(&compiled.principal))
+    }
+
+    /// Puts a principal in its place, unless another digest's is there and this one does not `insist`: were
+    /// more keys in use than there are places, they would only drive each other out.
+    fn put_in_place(&self, compiled: &Arc<Compiled>, insist: bool) {
+        let Some(place) = self.place(&compiled.digest) else {
+            return;
         };
-        self.cache.insert(*digest, compiled);
-        Some(principal)
+        let is_anothers = place
+            .load()
+            .as_ref()
+            .is_some_and(|other| other.digest != compiled.digest);
+        if insist || !is_anothers {
+            place.store(Some(Arc::clone(compiled)));
+        }
+    }
+
+    fn place(&self, digest: &KeyDigest) -> Option<&ArcSwapOption<Compiled>> {
+        let [.., a, b] = *digest.as_bytes();
+        let mask = self.places.len().checked_sub(1)?;
+        self.places
+            .get(usize::from(u16::from_le_bytes([a, b])) & mask)
+    }
+
+    /// Counts a hit. Says whether it is one of those that are told.
+    fn count_hit(&self) -> bool {
+        self.hits
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(TOLD_HITS)
     }
 }
