@@ -104,6 +104,17 @@ fn record(i: u64) -> KeyRecord {
     }
 }
 
+/// Key `i`, with its one secret.
+pub fn entry(i: u64) -> SecretEntry {
+    SecretEntry {
+        record: Arc::new(record(i)),
+        secrets: vec![Secret {
+            digest: SecretDigest::Blake3(KeyDigest::of(token(i).as_bytes(), None)),
+            retired_at: None,
+        }],
+    }
+}
+
 struct Generated {
     keys: u64,
 }
@@ -118,13 +129,7 @@ impl KeySource for Generated {
     }
 
     fn entries(&mut self) -> Box<dyn Iterator<Item = SecretEntry> + '_> {
-        Box::new((0..self.keys).map(|i| SecretEntry {
-            record: Arc::new(record(i)),
-            secrets: vec![Secret {
-                digest: SecretDigest::Blake3(KeyDigest::of(token(i).as_bytes(), None)),
-                retired_at: None,
-            }],
-        }))
+        Box::new((0..self.keys).map(entry))
     }
 }
 
