@@ -214,25 +214,26 @@ impl Running {
     }
 
     /// Serves until a signal says to end; then finishes what is in flight, within the grace period. A second signal
-    /// ends it at once.
+    /// ends the process where it stands: what was answered is on disk.
     pub fn until_ended(mut self) {
         self.runtime
             .block_on(until_told_to_end(&mut self.signals, &self.reloader));
         tracing::info!("ending: no new connections, what is in flight is finished");
-        let finished = self.runtime.block_on(async {
+        let drained = self.runtime.block_on(async {
             tokio::select! {
                 () = end(&self.gateway, &self.stop, &mut self.serving) => true,
                 () = until_told_to_end_again(&mut self.signals) => false,
             }
         });
-        if finished {
-            let flush = usage::flush(&self.replica, self.control.keys());
-            let flushed = self
-                .runtime
-                .block_on(async { tokio::time::timeout(self.grace, flush).await });
-            if flushed.is_err() {
-                tracing::warn!("use counts of keys could not be stored in time");
-            }
+        if !drained {
+            std::process::exit(0);
+        }
+        let flush = usage::flush(&self.replica, self.control.keys());
+        let flushed = self
+            .runtime
+            .block_on(async { tokio::time::timeout(self.grace, flush).await });
+        if flushed.is_err() {
+            tracing::warn!("use counts of keys could not be stored in time");
         }
         self.runtime.shutdown_background();
     }

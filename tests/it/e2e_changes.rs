@@ -1,42 +1,123 @@
 //! A change that was answered is what the very next request meets: 1,000 changes, each followed by one request.
 
+use keyward::app::clock;
+use keyward::authz::Timestamp;
+use keyward::wire::time::format_rfc3339;
 use serde_json::{Value, json};
 
-use crate::e2e_support::{Answer, Quickstart};
+use crate::e2e_support::Quickstart;
 
 /// Changes in all; every kind of change gets its share.
 const CHANGES: usize = 1_000;
 const PATH: &str = "/v2/orgs/acme/api-keys";
 const FAR: &str = "2099-01-01T00:00:00Z";
+/// `null`: let through. Otherwise why not.
+const THROUGH: Option<&str> = None;
 
-/// A key as this test knows it.
-struct Key {
-    id: String,
-    secret: String,
+/// One who changes keys and looks at once what became of it.
+struct Changer {
+    quickstart: Quickstart,
+    revision: u64,
+    changes: usize,
 }
 
-/// What the next request with a secret is answered.
-fn outcome(quickstart: &Quickstart, secret: &str) -> (u16, Option<String>) {
-    let answer = quickstart.get("/v1/agents/a1", &[("x-prismeai-api-key", secret)]);
-    (answer.status, answer.reason())
-}
+impl Changer {
+    fn new() -> Self {
+        Self {
+            quickstart: Quickstart::start(),
+            revision: 0,
+            changes: 0,
+        }
+    }
 
-fn refused(status: u16, reason: &str) -> (u16, Option<String>) {
-    (status, Some(reason.to_owned()))
-}
+    /// Makes a change and checks that its revision is higher than any before.
+    fn change(&mut self, method: &str, below: &str, body: &Value, status: u16) -> Value {
+        let answer = self
+            .quickstart
+            .administer(method, &format!("{PATH}{below}"), body);
+        assert_eq!(answer.status, status, "{method} {below} {body}: {answer:?}");
+        let revision = answer
+            .header("keyward-revision")
+            .and_then(|text| text.parse().ok());
+        let revision: u64 = revision.expect("a change says its revision");
+        assert!(
+            revision > self.revision,
+            "{} is followed by {revision}",
+            self.revision
+        );
+        self.revision = revision;
+        self.changes += 1;
+        answer.json()
+    }
 
-fn changed(answer: Answer, status: u16, last_revision: &mut u64) -> Value {
-    assert_eq!(answer.status, status, "{answer:?}");
-    let revision = answer
-        .header("keyward-revision")
-        .and_then(|text| text.parse().ok());
-    let revision: u64 = revision.expect("a change says its revision");
-    assert!(
-        revision > *last_revision,
-        "revisions grow: {last_revision}, then {revision}"
-    );
-    *last_revision = revision;
-    answer.json()
+    /// Sends the one request after a change, and checks how it fares.
+    fn meets(&self, secret: &str, expected: Option<&str>, what: &str) {
+        let answer = self
+            .quickstart
+            .get("/v1/agents/a1", &[("x-prismeai-api-key", secret)]);
+        assert_eq!(answer.reason().as_deref(), expected, "{what}: {answer:?}");
+        assert_eq!(
+            answer.status == 200,
+            expected.is_none(),
+            "{what}: {answer:?}"
+        );
+    }
+
+    /// Takes a key through all that can happen to it.
+    fn one_life(&mut self, round: usize) {
+        let body = json!({
+            "slug": format!("life-{round}"), "name": "A life", "expiresAt": FAR,
+            "permissions": ["agent-factory:agents:read"], "scopes": ["agents:a1"],
+        });
+        let made = self.change("POST", "", &body, 201);
+        let key = format!("/{}", text(&made, "id"));
+        let first = text(&made, "apiKey");
+        self.meets(&first, THROUGH, "created");
+        self.patches(&key, &first);
+
+        let second = text(
+            &self.change("POST", &format!("{key}/rotate"), &Value::Null, 200),
+            "apiKey",
+        );
+        self.meets(&first, Some("revoked_key"), "the rotated secret");
+        self.meets(&second, THROUGH, "the second secret");
+
+        let grace = json!({ "gracePeriodSeconds": 3600 });
+        let third = text(
+            &self.change("POST", &format!("{key}/rotate"), &grace, 200),
+            "apiKey",
+        );
+        self.meets(&second, THROUGH, "the second secret in its grace");
+        self.meets(&third, THROUGH, "the third secret");
+
+        self.change("DELETE", &key, &Value::Null, 200);
+        for (secret, what) in [(&first, "first"), (&second, "second"), (&third, "third")] {
+            self.meets(
+                secret,
+                Some("unknown_key"),
+                &format!("deleted, {what} secret"),
+            );
+        }
+    }
+
+    fn patches(&mut self, key: &str, secret: &str) {
+        for (patch, expected) in [
+            (json!({ "permissions": [] }), Some("missing_permission")),
+            (json!({ "permissions": ["agent-factory:*"] }), THROUGH),
+            (json!({ "scopes": ["agents:a2"] }), Some("out_of_scope")),
+            (json!({ "scopes": ["*"] }), THROUGH),
+            (json!({ "disabled": true }), Some("disabled_key")),
+            (json!({ "disabled": false }), THROUGH),
+            (
+                json!({ "expiresAt": "2001-01-01T00:00:00Z" }),
+                Some("expired_key"),
+            ),
+            (json!({ "expiresAt": FAR }), THROUGH),
+        ] {
+            self.change("PATCH", key, &patch, 200);
+            self.meets(secret, expected, &patch.to_string());
+        }
+    }
 }
 
 fn text(value: &Value, field: &str) -> String {
@@ -45,133 +126,38 @@ fn text(value: &Value, field: &str) -> String {
 
 #[test]
 fn a_thousand_changes_take_effect_on_the_next_request() {
-    let quickstart = Quickstart::start();
-    let mut revision = 0;
-    let mut done = 0;
-    let mut round = 0;
-    while done < CHANGES {
-        done += one_life(&quickstart, round, &mut revision);
-        round += 1;
+    let mut changer = Changer::new();
+    let mut lives = 0;
+    while changer.changes < CHANGES {
+        changer.one_life(lives);
+        lives += 1;
     }
-    println!("{done} changes in {round} lives, up to revision {revision}");
-}
-
-/// Takes a key through all that can happen to it, and returns the number of changes.
-fn one_life(quickstart: &Quickstart, round: usize, revision: &mut u64) -> usize {
-    let body = json!({
-        "slug": format!("life-{round}"), "name": "A life", "expiresAt": FAR,
-        "permissions": ["agent-factory:agents:read"], "scopes": ["agents:a1"],
-    });
-    let made = changed(quickstart.administer("POST", PATH, &body), 201, revision);
-    let mut key = Key {
-        id: text(&made, "id"),
-        secret: text(&made, "apiKey"),
-    };
-    assert_eq!(outcome(quickstart, &key.secret), (200, None), "created");
-
-    let steps: [(Value, (u16, Option<String>)); 8] = [
-        (
-            json!({ "permissions": [] }),
-            refused(403, "missing_permission"),
-        ),
-        (json!({ "permissions": ["agent-factory:*"] }), (200, None)),
-        (
-            json!({ "scopes": ["agents:a2"] }),
-            refused(403, "out_of_scope"),
-        ),
-        (json!({ "scopes": ["*"] }), (200, None)),
-        (json!({ "disabled": true }), refused(401, "disabled_key")),
-        (json!({ "disabled": false }), (200, None)),
-        (
-            json!({ "expiresAt": "2001-01-01T00:00:00Z" }),
-            refused(401, "expired_key"),
-        ),
-        (json!({ "expiresAt": FAR }), (200, None)),
-    ];
-    for (patch, expected) in &steps {
-        let path = format!("{PATH}/{}", key.id);
-        changed(quickstart.administer("PATCH", &path, patch), 200, revision);
-        assert_eq!(&outcome(quickstart, &key.secret), expected, "{patch}");
-    }
-
-    let rotated = changed(
-        quickstart.administer("POST", &format!("{PATH}/{}/rotate", key.id), &Value::Null),
-        200,
-        revision,
+    println!(
+        "{} changes in {lives} lives, up to revision {}",
+        changer.changes, changer.revision
     );
-    let old = std::mem::replace(&mut key.secret, text(&rotated, "apiKey"));
-    assert_eq!(
-        outcome(quickstart, &old),
-        refused(401, "revoked_key"),
-        "the old secret"
-    );
-    assert_eq!(
-        outcome(quickstart, &key.secret),
-        (200, None),
-        "the new secret"
-    );
-
-    let grace = json!({ "gracePeriodSeconds": 3600 });
-    let rotated = changed(
-        quickstart.administer("POST", &format!("{PATH}/{}/rotate", key.id), &grace),
-        200,
-        revision,
-    );
-    let old = std::mem::replace(&mut key.secret, text(&rotated, "apiKey"));
-    assert_eq!(
-        outcome(quickstart, &old),
-        (200, None),
-        "the old secret in its grace"
-    );
-    assert_eq!(
-        outcome(quickstart, &key.secret),
-        (200, None),
-        "the new secret"
-    );
-
-    changed(
-        quickstart.administer("DELETE", &format!("{PATH}/{}", key.id), &Value::Null),
-        200,
-        revision,
-    );
-    assert_eq!(
-        outcome(quickstart, &key.secret),
-        refused(401, "unknown_key"),
-        "deleted"
-    );
-    assert_eq!(
-        outcome(quickstart, &old),
-        refused(401, "unknown_key"),
-        "deleted with its old secret"
-    );
-    1 + steps.len() + 3
 }
 
 /// The clock alone ends a key, to the moment: until then it is let through, and from then on it never is.
 #[test]
 fn a_key_expires_by_itself() {
-    let quickstart = Quickstart::start();
-    let moment = now() + 1_500;
+    let mut changer = Changer::new();
+    let end = clock::now().as_millis() + 1_500;
     let body = json!({
-        "slug": "brief", "name": "Brief", "expiresAt": keyward::wire::time::format_rfc3339(keyward::authz::Timestamp::from_millis(moment)),
+        "slug": "brief", "name": "Brief", "expiresAt": format_rfc3339(Timestamp::from_millis(end)),
         "permissions": ["agent-factory:agents:read"], "scopes": ["agents:a1"],
     });
-    let made = quickstart.administer("POST", PATH, &body);
-    assert_eq!(made.status, 201, "{made:?}");
-    let secret = text(&made.json(), "apiKey");
+    let secret = text(&changer.change("POST", "", &body, 201), "apiKey");
+    let headers = [("x-prismeai-api-key", secret.as_str())];
     loop {
-        let before = now();
-        let found = outcome(&quickstart, &secret);
-        if found == refused(401, "expired_key") {
-            assert!(now() >= moment, "expired too early");
+        let before = clock::now().as_millis();
+        let answer = changer.quickstart.get("/v1/agents/a1", &headers);
+        if answer.reason().as_deref() == Some("expired_key") {
+            assert!(clock::now().as_millis() >= end, "it ended too early");
             break;
         }
-        assert_eq!(found, (200, None));
-        assert!(before < moment, "let through after its end");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(before < end, "it was let through after its end");
     }
-    assert_eq!(outcome(&quickstart, &secret), refused(401, "expired_key"));
-}
-
-fn now() -> i64 {
-    keyward::app::clock::now().as_millis()
+    changer.meets(&secret, Some("expired_key"), "after its end");
 }

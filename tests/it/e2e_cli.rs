@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::e2e_support::{Quickstart, finish, keyward, run};
+use crate::e2e_support::{Ended, Quickstart, finish, keyward, run};
 
 const COMMANDS: [&[&str]; 18] = [
     &[],
@@ -122,90 +122,110 @@ nonsense
     assert!(answers[5]["error"].is_string(), "{}", answers[5]);
 }
 
-/// A terminal session with `keyward keys`, from the making of a key to its end.
-#[test]
-fn keys_are_managed_from_a_terminal() {
-    let quickstart = Quickstart::start();
-    let token_file = quickstart.dir().join("admin-token");
-    let keys = |args: &[&str]| {
+/// A terminal beside a quickstart.
+struct Terminal(Quickstart);
+
+impl Terminal {
+    /// Types `keyward keys` and `line`.
+    fn keys(&self, line: &str) -> Ended {
         let mut command = keyward();
-        command
-            .args(["keys", "--control", quickstart.control(), "--token-file"])
-            .arg(&token_file);
-        finish(command.args(args), "")
-    };
-    let json = |args: &[&str]| -> Value {
-        let ended = keys(&[args, &["--json"]].concat());
-        assert_eq!(ended.code, Some(0), "{args:?}: {ended:?}");
-        serde_json::from_str(&ended.stdout).unwrap()
-    };
-    let status = |key: &str| {
-        quickstart
+        command.args(["keys", "--control", self.0.control(), "--token-file"]);
+        command.arg(self.0.dir().join("admin-token"));
+        finish(command.args(line.split(' ')), "")
+    }
+
+    /// The same, for a program to read.
+    fn json(&self, line: &str) -> Value {
+        let ended = self.keys(&format!("{line} --json"));
+        assert_eq!(ended.code, Some(0), "{line}: {ended:?}");
+        serde_json::from_str(&ended.stdout).expect("JSON")
+    }
+
+    /// The status of a request with a key.
+    fn status(&self, key: &str) -> u16 {
+        self.0
             .get("/v1/agents/a1", &[("x-prismeai-api-key", key)])
             .status
-    };
+    }
+}
 
-    let made = json(&[
-        "create",
-        "--org",
-        "acme",
-        "--slug",
-        "ci",
-        "--expires-in",
-        "90d",
-        "--permission",
-        "agent-factory:agents:read",
-        "--scope",
-        "agents:a1",
-    ]);
-    let first = made["apiKey"].as_str().unwrap();
-    assert_eq!(status(first), 200);
+fn secret(answer: &Value) -> String {
+    answer["apiKey"].as_str().expect("a raw key").to_owned()
+}
 
-    let shown = keys(&["get", "--org", "acme", "ci"]);
-    assert!(
-        shown.stdout.contains("agent-factory:agents:read") && !shown.stdout.contains(first),
-        "{shown:?}"
+#[test]
+fn keys_are_made_and_shown_from_a_terminal() {
+    let terminal = Terminal(Quickstart::start());
+    let made = terminal.keys(
+        "create --org acme --slug ci --expires-in 90d --permission agent-factory:agents:read --scope agents:a1",
     );
-    let listed = keys(&["list", "--org", "acme", "--sort", "-createdAt"]);
+    let key = made
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("key "))
+        .expect("the key")
+        .trim();
+    assert_eq!(terminal.status(key), 200);
+    let shown = terminal.keys("get --org acme ci").stdout;
+    assert!(
+        shown.contains("agent-factory:agents:read") && !shown.contains(key),
+        "{shown}"
+    );
+    let listed = terminal.keys("list --org acme --sort -createdAt").stdout;
     assert!(
         listed
-            .stdout
             .lines()
             .any(|line| line.contains(" ci ") && line.contains("active")),
-        "{}",
-        listed.stdout
+        "{listed}"
     );
+    let none = terminal.keys("create --org acme --slug ci2");
+    assert!(
+        none.code == Some(1) && none.stderr.contains("--expires-in"),
+        "{none:?}"
+    );
+    let taken = terminal.keys("create --org acme --slug ci --expires-in 1d");
+    assert!(
+        taken.code == Some(1) && taken.stderr.contains("409"),
+        "{taken:?}"
+    );
+}
 
+#[test]
+fn keys_are_changed_and_ended_from_a_terminal() {
+    let terminal = Terminal(Quickstart::start());
+    let first =
+        secret(&terminal.json("create --org acme --slug ci --expires-in 90d --scope agents:a1"));
+    assert_eq!(terminal.status(&first), 403);
+    terminal.json("update --org acme ci --permission agent-factory:*");
+    assert_eq!(terminal.status(&first), 200);
     assert_eq!(
-        json(&["update", "--org", "acme", "ci", "--no-permissions"])["permissions"],
+        terminal.json("update --org acme ci --no-permissions")["permissions"],
         json!([])
     );
-    assert_eq!(status(first), 403);
-    json(&[
-        "update",
-        "--org",
-        "acme",
-        "ci",
-        "--permission",
-        "agent-factory:*",
-    ]);
-    assert_eq!(status(first), 200);
+    assert_eq!(terminal.status(&first), 403);
     assert_eq!(
-        json(&["disable", "--org", "acme", "ci"])["disabled"],
+        terminal.json("disable --org acme ci")["disabled"],
         json!(true)
     );
-    assert_eq!(status(first), 401);
-    json(&["update", "--org", "acme", "ci", "--disabled", "false"]);
+    assert_eq!(terminal.status(&first), 401);
+    terminal.json("update --org acme ci --disabled false --permission agent-factory:*");
 
-    let rotated = json(&["rotate", "--org", "acme", "ci", "--grace-period", "1h"]);
-    let second = rotated["apiKey"].as_str().unwrap();
-    assert_eq!((status(first), status(second)), (200, 200));
-    assert_eq!(keys(&["revoke", "--org", "acme", "ci"]).code, Some(0));
-    assert_eq!((status(first), status(second)), (401, 401));
-
-    let gone = keys(&["get", "--org", "acme", "ci"]);
-    assert_eq!(gone.code, Some(1));
-    assert_eq!(gone.stderr.lines().count(), 1, "{}", gone.stderr);
+    let second = secret(&terminal.json("rotate --org acme ci --grace-period 1h"));
+    assert_eq!(
+        (terminal.status(&first), terminal.status(&second)),
+        (200, 200)
+    );
+    assert_eq!(terminal.keys("revoke --org acme ci").code, Some(0));
+    assert_eq!(
+        (terminal.status(&first), terminal.status(&second)),
+        (401, 401)
+    );
+    let gone = terminal.keys("get --org acme ci");
+    assert_eq!(
+        (gone.code, gone.stderr.lines().count()),
+        (Some(1), 1),
+        "{gone:?}"
+    );
 }
 
 #[test]

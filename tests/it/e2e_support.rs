@@ -196,14 +196,6 @@ impl Quickstart {
         self.child.id()
     }
 
-    /// What it has written to standard error so far.
-    pub fn stderr_so_far(&self) -> String {
-        self.stderr
-            .as_ref()
-            .map(Collected::so_far)
-            .unwrap_or_default()
-    }
-
     /// A request to the gateway.
     pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         send(self.gateway(), "GET", path, headers, "")

@@ -11,7 +11,6 @@ mod config_check;
 mod config_files;
 #[cfg(feature = "cli")]
 mod config_mistakes;
-mod docs;
 #[cfg(feature = "control")]
 mod control_callers;
 #[cfg(feature = "control")]
@@ -24,6 +23,7 @@ mod control_org;
 mod control_store;
 #[cfg(feature = "control")]
 mod control_support;
+mod docs;
 #[cfg(feature = "cli")]
 mod e2e_changes;
 #[cfg(feature = "cli")]
