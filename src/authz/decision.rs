@@ -153,6 +153,8 @@ pub enum Needed {
     },
     /// A key of this project.
     Project(String),
+    /// A key that is not pinned to a project.
+    AllProjects,
     /// A key of one of these families.
     Family(Vec<super::id::Family>),
 }

@@ -22,7 +22,7 @@ use super::value::{Attribute, Resource, ValueRef};
 pub(super) struct Unmet {
     pub(super) reason: Reason,
     pub(super) determined_by: Determination,
-    pub(super) needed: Option<Needed>,
+    pub(super) needed: Needed,
 }
 
 impl Unmet {
@@ -30,7 +30,7 @@ impl Unmet {
         Self {
             reason,
             determined_by,
-            needed: Some(needed),
+            needed,
         }
     }
 }
@@ -291,11 +291,11 @@ fn judge_access(
         (ProjectScope::All, _) | (ProjectScope::Single(_), ProjectRequirement::Any) => {
             Ok(determined_by)
         }
-        (ProjectScope::Single(_), ProjectRequirement::Unstated) => Err(Unmet {
-            reason: Reason::ProjectUnknown,
+        (ProjectScope::Single(_), ProjectRequirement::Unstated) => Err(Unmet::new(
+            Reason::ProjectUnknown,
             determined_by,
-            needed: None,
-        }),
+            Needed::AllProjects,
+        )),
         (ProjectScope::Single(pinned), ProjectRequirement::At(template)) => {
             if is_filled_with(template, scope, Some(pinned)) {
                 return Ok(determined_by);

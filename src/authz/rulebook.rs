@@ -265,7 +265,7 @@ impl Rulebook {
                 reason: unmet.reason,
                 principal: Some(principal),
                 determined_by: Some(unmet.determined_by),
-                needed: unmet.needed,
+                needed: Some(unmet.needed),
                 ..denial
             }),
         }

@@ -147,6 +147,7 @@ fn needs(needed: &Needed) -> Value {
         Needed::Rule { action, subject } => json!({ "action": action, "subject": subject }),
         Needed::Access { domain, level } => json!({ "domain": domain, "level": level.as_str() }),
         Needed::Project(project) => json!({ "project": project }),
+        Needed::AllProjects => json!({ "project_scope": "all" }),
         Needed::Family(families) => {
             let families: Vec<&str> = families.iter().map(|family| family.as_str()).collect();
             json!({ "families": families })

@@ -188,6 +188,7 @@ fn needed(needed: &Needed) -> Value {
         Needed::Rule { action, subject } => json!({ "action": action, "subject": subject }),
         Needed::Access { domain, level } => json!({ "domain": domain, "level": level.as_str() }),
         Needed::Project(project) => json!({ "project": project }),
+        Needed::AllProjects => json!({ "project_scope": "all" }),
         Needed::Family(families) => {
             json!({ "families": families.iter().map(|family| family.as_str()).collect::<Vec<_>>() })
         }
