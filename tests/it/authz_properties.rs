@@ -3,11 +3,14 @@
 //! `KEYWARD_CHECKS` says how many checks are made in all, `KEYWARD_SEED` from which seed on. A check that fails
 //! prints its own seed: with that and `KEYWARD_CHECKS=100` it is the first one made.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use http::{HeaderMap, Method};
 use keyward::authz::{
-    Check, CheckOutcome, Host, KeyDigest, Path, PermissionSet, PlaceholderValues, Query, RawGrants,
-    RawRule, RequestFacts, Resource, RouteMatch, RuleCheck, RuleSet, RuleVerdict, ScopeSet, Value,
-    evaluate, validate_grants,
+    Anonymous, Check, CheckOutcome, Host, KeyDigest, Path, PermissionSet, PlaceholderValues, Query,
+    RawGrants, RawRule, Reason, RequestFacts, Resource, RouteMatch, RuleCheck, RuleSet,
+    RuleVerdict, ScopeSet, Value, evaluate, validate_grants,
 };
 
 use crate::bridge;
@@ -15,6 +18,7 @@ use crate::generate::{Gen, grants, request, rule, world};
 use crate::model;
 use crate::model::condition::Placeholders;
 use crate::model::credential::Kind;
+use crate::model::decision::Decision;
 use crate::model::requirement::{Families, Scope};
 use crate::model::route::Choice;
 
@@ -37,8 +41,8 @@ impl Drop for Replay {
 }
 
 /// Makes `share` of a hundred of all checks. A check says whether it was one that allows; a fifth must be, or the
-/// comparison would say little.
-fn check_all(what: &str, share: u64, check: impl Fn(&mut Gen) -> bool) {
+/// comparison would say little. Tells how many checks were made.
+fn check_all(what: &str, share: u64, check: impl Fn(&mut Gen) -> bool) -> u64 {
     let (seed, checks) = (
         setting("KEYWARD_SEED", SEED),
         setting("KEYWARD_CHECKS", CHECKS),
@@ -55,6 +59,7 @@ fn check_all(what: &str, share: u64, check: impl Fn(&mut Gen) -> bool) {
         count < 500 || allowed * 5 >= count,
         "{what}: too few checks allow"
     );
+    count
 }
 
 /// The implementation's outcome of grants against a check, in the model's words.
@@ -415,14 +420,29 @@ fn heads() {
 
 #[test]
 fn whole_decisions() {
-    check_all("whole decisions", 8, |g| {
+    let seen = RefCell::new(BTreeMap::new());
+    let count = check_all("whole decisions", 8, |g| {
         let world = world::world(g);
         let request = world::request(g, &world);
         let decision = bridge::decide(&world, &bridge::rulebook(&world), &request);
         let expected = model::decision::decide(&world, &request);
         assert_eq!(decision, expected, "{world:#?} {request:#?}");
-        matches!(decision, model::decision::Decision::Allow(_))
+        let outcome = match &decision {
+            Decision::Allow(pass) => pass.unjudged.map_or("judged", Anonymous::as_str),
+            Decision::Deny { reason, .. } => reason.as_str(),
+        };
+        *seen.borrow_mut().entry(outcome).or_insert(0) += 1;
+        matches!(decision, Decision::Allow(_))
     });
+    let seen = seen.into_inner();
+    println!("{seen:?}");
+    let in_decisions = |reason: &&Reason| [400, 401, 403, 404, 405].contains(&reason.status());
+    for reason in Reason::ALL.iter().filter(in_decisions) {
+        assert!(
+            count < 5000 || seen.contains_key(reason.as_str()),
+            "{reason:?} was never decided"
+        );
+    }
 }
 
 // What must hold whatever the model says.

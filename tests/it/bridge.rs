@@ -206,6 +206,12 @@ fn in_models_words(decision: Decision, path: &str) -> model::decision::Decision 
             forwards_key: permit.forwards_key(),
         }),
         Decision::Deny(denial) => {
+            let is_403 = denial.reason.status() == 403;
+            assert_eq!(
+                denial.needed.is_some(),
+                is_403,
+                "a 403, and nothing else, says what is needed: {denial:?}"
+            );
             let mut allow: Vec<String> = denial.allow.iter().map(ToString::to_string).collect();
             allow.sort();
             allow.dedup();

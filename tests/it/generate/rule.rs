@@ -70,7 +70,7 @@ fn attribute(g: &mut Gen, name: &str) -> Value {
     if g.percent(8) {
         let any = scalar(g);
         // JavaScript finds characters at the positions of a string.
-        let has_positions = name == "tags" && matches!(any, Value::String(_));
+        let has_positions = ["tags", "items"].contains(&name) && matches!(any, Value::String(_));
         return if has_positions { Value::Null } else { any };
     }
     match name {

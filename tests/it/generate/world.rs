@@ -210,7 +210,7 @@ fn key(g: &mut Gen, routes: &[Route], number: usize) -> Key {
     };
     Key {
         token,
-        retired_at: g.maybe(8, |g| near(g) - g.one(&[0, 0, 30 * DAY, 40 * DAY])),
+        retired_at: g.maybe(5, |g| near(g) - g.one(&[0, 0, 30 * DAY, 40 * DAY])),
         record: KeyRecord {
             id: KeyId::new(format!("key-{number}")),
             tenant,
@@ -221,7 +221,7 @@ fn key(g: &mut Gen, routes: &[Route], number: usize) -> Key {
             } else {
                 dead
             },
-            expires_at: g.maybe(30, |g| Timestamp::from_millis(near(g))),
+            expires_at: g.maybe(15, |g| Timestamp::from_millis(near(g))),
             grants,
             revision: Revision(1),
         },
