@@ -517,6 +517,11 @@ fn a_rotation_ends_the_former_secret_at_once_or_after_its_grace() {
         "a rotation at once ends every former secret"
     );
 
+    assert_eq!(
+        rotate(Some(json!(null))).status,
+        200,
+        "no body in other words"
+    );
     let renewed = rotate(Some(json!({"expiresAt": "2031-01-01T00:00:00Z"})));
     assert_eq!(renewed.text("expiresAt"), "2031-01-01T00:00:00.000Z");
 }
@@ -641,6 +646,89 @@ fn a_change_says_who_has_applied_it() {
     assert_eq!(quiet.header("preference-applied"), None);
     assert_eq!(quiet.header("keyward-acknowledged"), None);
     assert_eq!(plane.admin("GET", KEYS, None).revision(), 2);
+}
+
+#[test]
+fn without_a_gateway_nobody_has_to_apply_a_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let plane = Plane::start_alone(directory.path());
+    let bearer = format!("Bearer {ADMIN}");
+    let headers = [("authorization", bearer.as_str()), ("prefer", "wait=10")];
+    let made = plane.call("POST", KEYS, &headers, Some(new_key("ci")));
+    assert_eq!(made.header("keyward-acknowledged"), Some("0/0"));
+    assert_eq!(made.revision(), 1);
+}
+
+#[test]
+fn of_rotations_patches_and_a_deletion_at_once_nothing_outlives_the_deletion() {
+    let plane = Plane::start();
+    plane.create("acme", new_key("ci"));
+    let path = format!("{KEYS}/ci");
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let (plane, path) = (&plane, &path);
+            scope.spawn(move || {
+                for n in 0..10 {
+                    let name = json!({"name": format!("{worker}-{n}")});
+                    let answers = [
+                        plane.admin("PATCH", path, Some(name)),
+                        plane.admin("POST", &format!("{path}/rotate"), None),
+                    ];
+                    assert!(
+                        answers
+                            .iter()
+                            .all(|answer| [200, 404].contains(&answer.status))
+                    );
+                }
+            });
+        }
+        scope.spawn(|| {
+            while plane.control.keys().revision().0 < 10 {
+                std::thread::yield_now();
+            }
+            assert_eq!(plane.admin("DELETE", &path, None).status, 200);
+        });
+    });
+    let changes = plane.sink.changes.lock().unwrap();
+    let revisions: Vec<_> = changes.iter().map(|change| change.revision.0).collect();
+    assert_eq!(revisions, (1..=changes.len() as u64).collect::<Vec<_>>());
+    let (last, earlier) = changes.split_last().unwrap();
+    assert_eq!((last.removed.len(), last.put.len()), (1, 0));
+    assert!(earlier.iter().all(|change| change.removed.is_empty()));
+    plane
+        .admin("GET", &path, None)
+        .refused(404, "ObjectNotFound");
+}
+
+#[test]
+fn what_is_no_http_is_refused_and_the_next_is_served() {
+    use std::io::{Read as _, Write as _};
+    let plane = Plane::start();
+    for (request, status) in [
+        ("nonsense\r\n\r\n".to_owned(), "400"),
+        (
+            format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(70_000)),
+            "431",
+        ),
+        (
+            format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(101)),
+            "431",
+        ),
+        (
+            "POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n".to_owned(),
+            "400",
+        ),
+    ] {
+        let mut stream = std::net::TcpStream::connect(plane.address).unwrap();
+        _ = stream.write_all(request.as_bytes());
+        let mut answer = String::new();
+        _ = stream.read_to_string(&mut answer);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(plane.call("GET", "/healthz", &[], None).status, 200);
 }
 
 #[test]

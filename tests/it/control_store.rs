@@ -405,6 +405,41 @@ fn a_damaged_database_is_refused() {
 }
 
 #[test]
+fn damage_that_only_reading_finds_keeps_the_gateway_from_serving() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut plane = Plane::start_in(directory.path(), Clock::new());
+    for n in 0..100 {
+        plane.create("acme", org_key(&format!("k{n}")));
+    }
+    plane.stop();
+    drop(plane);
+    let mut connection = look_into(directory.path());
+    let root: i64 = runtime().block_on(async {
+        let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)");
+        checkpoint.execute(&mut connection).await.unwrap();
+        let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'keys'";
+        sqlx::query_scalar(root)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap()
+    });
+    drop(connection);
+    let file = directory.path().join("keyward.db");
+    let mut bytes = fs::read(&file).unwrap();
+    let page = (usize::try_from(root).unwrap() - 1) * 4096;
+    bytes[page..page + 4096].fill(0xa5);
+    fs::write(&file, bytes).unwrap();
+
+    let runtime = runtime();
+    let control = open(&runtime, &config(directory.path()), &Clock::new()).unwrap();
+    let error = runtime
+        .block_on(control.attach(Arc::new(Sink::default())))
+        .unwrap_err();
+    assert!(matches!(error, StoreError::Damaged(_)), "{error:?}");
+    assert!(error.to_string().contains("backup"));
+}
+
+#[test]
 fn a_database_of_another_program_or_a_newer_version_is_refused() {
     let foreign = tempfile::tempdir().unwrap();
     let database = SqliteConnectOptions::new()

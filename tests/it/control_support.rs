@@ -111,14 +111,24 @@ impl Plane {
         plane
     }
 
-    /// One on the database in this directory.
+    /// One on the database in this directory, with a gateway attached.
     pub fn start_in(directory: &Path, clock: Clock) -> Self {
+        Self::serve(directory, clock, true)
+    }
+
+    /// One on the database in this directory that no gateway follows.
+    pub fn start_alone(directory: &Path) -> Self {
+        Self::serve(directory, Clock::new(), false)
+    }
+
+    fn serve(directory: &Path, clock: Clock, with_gateway: bool) -> Self {
         let runtime = runtime();
         let control = Arc::new(open(&runtime, &config(directory), &clock).unwrap());
         let sink = Arc::new(Sink::default());
-        runtime
-            .block_on(control.attach(Arc::clone(&sink) as Arc<dyn ChangeSink>))
-            .unwrap();
+        if with_gateway {
+            let attached = control.attach(Arc::clone(&sink) as Arc<dyn ChangeSink>);
+            runtime.block_on(attached).unwrap();
+        }
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopping) = oneshot::channel::<()>();

@@ -14,6 +14,7 @@ use crate::control::store::StoreError;
 
 /// The body of a refusal.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Error)]
 pub(super) struct ErrorBody {
     /// The kind of refusal.
     error: &'static str,
@@ -218,6 +219,11 @@ impl IntoResponse for ApiError {
             details: *self.details,
         };
         let mut response = answer::json(self.status, &body);
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if let Some(challenge) = self.challenge {
             response.headers_mut().insert(
                 header::WWW_AUTHENTICATE,

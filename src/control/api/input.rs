@@ -52,7 +52,7 @@ impl Body {
         Ok(value)
     }
 
-    /// The body as JSON of this shape, or the default of the shape where there is no body.
+    /// The body as JSON of this shape, or the default of the shape where there is no body, or `null`.
     ///
     /// # Errors
     /// There is one of another shape, and where it differs.
@@ -60,10 +60,9 @@ impl Body {
         &self,
     ) -> Result<T, InvalidInput> {
         if self.0.is_empty() {
-            Ok(T::default())
-        } else {
-            self.parse()
+            return Ok(T::default());
         }
+        self.parse::<Option<T>>().map(Option::unwrap_or_default)
     }
 }
 

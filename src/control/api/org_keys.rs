@@ -24,7 +24,7 @@ use crate::control::command::{
     post, path = "/v2/orgs/{orgSlug}/api-keys", operation_id = "createOrgApiKey", tag = "Organizations",
     params(("orgSlug" = String, Path)), request_body = CreateBody,
     responses(
-        (status = 201, description = "Created", body = OrgApiKeyWithSecret),
+        (status = 201, description = "Created", body = OrgApiKeyWithSecret, headers(("Keyward-Revision" = u64))),
         (status = 400, description = "A field is refused", body = ErrorBody),
         (status = 401, description = "No live credential", body = ErrorBody),
         (status = 403, description = "The credential may not", body = ErrorBody),
@@ -63,7 +63,7 @@ pub(super) async fn create(
     get, path = "/v2/orgs/{orgSlug}/api-keys", operation_id = "listOrgApiKeys", tag = "Organizations",
     params(("orgSlug" = String, Path), ListQuery),
     responses(
-        (status = 200, description = "One page", body = OrgApiKeyList),
+        (status = 200, description = "One page", body = OrgApiKeyList, headers(("Keyward-Revision" = u64))),
         (status = 400, description = "A parameter is refused", body = ErrorBody),
         (status = 401, description = "No live credential", body = ErrorBody),
         (status = 403, description = "The credential may not", body = ErrorBody),
@@ -91,7 +91,7 @@ pub(super) async fn list(
     get, path = "/v2/orgs/{orgSlug}/api-keys/{keyId}", operation_id = "getOrgApiKey", tag = "Organizations",
     params(("orgSlug" = String, Path), ("keyId" = String, Path, description = "Id or slug")),
     responses(
-        (status = 200, description = "The key", body = OrgApiKey),
+        (status = 200, description = "The key", body = OrgApiKey, headers(("Keyward-Revision" = u64))),
         (status = 401, description = "No live credential", body = ErrorBody),
         (status = 403, description = "The credential may not", body = ErrorBody),
         (status = 404, description = "No such key", body = ErrorBody),
@@ -113,7 +113,7 @@ pub(super) async fn fetch(
     params(("orgSlug" = String, Path), ("keyId" = String, Path, description = "Id or slug")),
     request_body = PatchBody,
     responses(
-        (status = 200, description = "The key as it is now", body = OrgApiKey),
+        (status = 200, description = "The key as it is now", body = OrgApiKey, headers(("Keyward-Revision" = u64))),
         (status = 400, description = "A field is refused", body = ErrorBody),
         (status = 401, description = "No live credential", body = ErrorBody),
         (status = 403, description = "The credential may not", body = ErrorBody),
@@ -155,7 +155,7 @@ pub(super) async fn patch(
     delete, path = "/v2/orgs/{orgSlug}/api-keys/{keyId}", operation_id = "deleteOrgApiKey", tag = "Organizations",
     params(("orgSlug" = String, Path), ("keyId" = String, Path, description = "Id or slug")),
     responses(
-        (status = 200, description = "It is gone", body = Success),
+        (status = 200, description = "It is gone", body = Success, headers(("Keyward-Revision" = u64))),
         (status = 401, description = "No live credential", body = ErrorBody),
         (status = 403, description = "The credential may not", body = ErrorBody),
         (status = 404, description = "No such key", body = ErrorBody),
@@ -184,7 +184,7 @@ pub(super) async fn delete(
     params(("orgSlug" = String, Path), ("keyId" = String, Path, description = "Id or slug")),
     request_body = Option<RotateBody>,
     responses(
-        (status = 200, description = "Rotated", body = OrgApiKeyWithSecret),
+        (status = 200, description = "Rotated", body = OrgApiKeyWithSecret, headers(("Keyward-Revision" = u64))),
         (status = 400, description = "A field is refused", body = ErrorBody),
         (status = 401, description = "No live credential", body = ErrorBody),
         (status = 403, description = "The credential may not", body = ErrorBody),

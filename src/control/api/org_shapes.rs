@@ -12,6 +12,7 @@ use crate::wire::time::format_rfc3339;
 /// What a new key is to be.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = CreateOrgApiKey)]
 pub(super) struct CreateBody {
     /// Unique identifier for this API key within the organization.
     #[schema(pattern = "^[A-Za-z0-9._-]{1,128}$")]
@@ -37,6 +38,7 @@ pub(super) struct CreateBody {
 /// What is to be different; what is absent stays.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = UpdateOrgApiKey)]
 pub(super) struct PatchBody {
     /// Name for people.
     #[serde(default, deserialize_with = "present")]
@@ -71,6 +73,7 @@ pub(super) struct PatchBody {
 /// How a key is rotated.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = RotateOrgApiKey)]
 pub(super) struct RotateBody {
     /// In the future; absent: as before.
     #[serde(default, deserialize_with = "present")]
@@ -109,6 +112,7 @@ pub(super) struct OrgApiKey {
     pub(super) id: String,
     /// Unique within the organization.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub(super) slug: Option<String>,
     /// Name for people.
     pub(super) name: String,
@@ -118,13 +122,15 @@ pub(super) struct OrgApiKey {
     pub(super) scopes: Vec<String>,
     /// E.g. agent, user, app.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub(super) owner_type: Option<String>,
     /// Identifier within that type.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub(super) owner_id: Option<String>,
     /// From then on it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
+    #[schema(format = DateTime, nullable = false)]
     pub(super) expires_at: Option<String>,
     /// Whether it is switched off.
     pub(super) disabled: bool,
@@ -144,6 +150,7 @@ pub(super) struct OrgApiKeyWithSecret {
     pub(super) id: String,
     /// Unique within the organization.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub(super) slug: Option<String>,
     /// The raw key, `iak_{orgSlug}_{uuid}`.
     pub(super) api_key: String,
@@ -155,13 +162,15 @@ pub(super) struct OrgApiKeyWithSecret {
     pub(super) scopes: Vec<String>,
     /// E.g. agent, user, app.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub(super) owner_type: Option<String>,
     /// Identifier within that type.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub(super) owner_id: Option<String>,
     /// From then on it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
+    #[schema(format = DateTime, nullable = false)]
     pub(super) expires_at: Option<String>,
 }
 

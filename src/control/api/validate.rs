@@ -68,6 +68,7 @@ fn network(client: IpAddr) -> IpAddr {
 /// The key, where it is not in the header.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = ValidateOrgApiKey)]
 pub(super) struct ValidateBody {
     /// The raw key, `iak_{orgSlug}_{uuid}`.
     #[serde(default, deserialize_with = "present")]
@@ -84,7 +85,7 @@ pub(super) struct ValidateBody {
     ),
     request_body = Option<ValidateBody>,
     responses(
-        (status = 200, description = "The key is valid", body = OrgApiKey),
+        (status = 200, description = "The key is valid", body = OrgApiKey, headers(("Keyward-Revision" = u64))),
         (status = 400, description = "A field is refused", body = ErrorBody),
         (status = 401, description = "It is not, whatever the reason", body = ErrorBody),
         (status = 429, description = "Too many validations", body = ErrorBody),

@@ -49,7 +49,12 @@ pub struct Usage {
 pub enum StoreError {
     /// SQLite refused or failed.
     #[error("the database failed")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
+    /// SQLite found the file broken, or none of its own.
+    #[error(
+        "the database is damaged: restore it from a backup, or move it away to start with an empty one"
+    )]
+    Damaged(#[source] sqlx::Error),
     /// A row holds what this program never writes.
     #[error("the database holds an unreadable `{0}`")]
     Unreadable(&'static str),
@@ -60,6 +65,26 @@ pub enum StoreError {
     #[error("the write was interrupted")]
     Interrupted,
 }
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match primary_code(&error) {
+            Some(CORRUPT | NOT_A_DATABASE) => Self::Damaged(error),
+            Some(_) | None => Self::Database(error),
+        }
+    }
+}
+
+/// SQLite's code for what went wrong, without its finer distinctions.
+fn primary_code(error: &sqlx::Error) -> Option<i64> {
+    let code = error.as_database_error()?.code()?;
+    code.parse().ok().map(|code: i64| code & 0xff)
+}
+
+/// SQLite's code for a file whose pages contradict each other.
+const CORRUPT: i64 = 11;
+/// SQLite's code for a file that is none of its own.
+const NOT_A_DATABASE: i64 = 26;
 
 /// An open database.
 #[derive(Debug)]

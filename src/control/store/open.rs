@@ -371,35 +371,24 @@ async fn check_identity(
     Ok(Some(Epoch(u128::from_be_bytes(epoch))))
 }
 
-/// What SQLite's refusal means to whoever starts the program.
+/// What a refusal of SQLite means to whoever starts the program.
 fn fault(path: &Path, source: StoreError) -> OpenError {
-    let code = match &source {
-        StoreError::Database(sqlx::Error::Database(error)) => error
-            .code()
-            .and_then(|code| code.parse::<i64>().ok())
-            .map(|code| code & 0xff),
-        StoreError::Database(_)
-        | StoreError::Unreadable(_)
-        | StoreError::AlreadyAttached
-        | StoreError::Interrupted => None,
-    };
     let path = path.to_owned();
-    match (code, &source) {
-        (Some(CORRUPT | NOT_A_DATABASE), _) | (_, StoreError::Unreadable(_)) => {
-            OpenError::Damaged { path, source }
+    match source {
+        StoreError::Damaged(_) | StoreError::Unreadable(_) => OpenError::Damaged { path, source },
+        StoreError::Database(error)
+            if matches!(super::primary_code(&error), Some(READ_ONLY | CANNOT_OPEN)) =>
+        {
+            let source = io::Error::other(error);
+            OpenError::Unwritable { path, source }
         }
-        (Some(READ_ONLY | CANNOT_OPEN), _) => OpenError::Unwritable {
-            path,
-            source: io::Error::other(source),
-        },
-        (_, StoreError::Database(_) | StoreError::AlreadyAttached | StoreError::Interrupted) => {
+        StoreError::Database(_) | StoreError::AlreadyAttached | StoreError::Interrupted => {
             OpenError::Failed { path, source }
         }
     }
 }
 
-/// SQLite's primary result codes that an operator can do something about.
+/// SQLite's code for a database that cannot be written to.
 const READ_ONLY: i64 = 8;
-const CORRUPT: i64 = 11;
+/// SQLite's code for a file that cannot be opened.
 const CANNOT_OPEN: i64 = 14;
-const NOT_A_DATABASE: i64 = 26;
