@@ -73,7 +73,7 @@ pub(super) async fn healthz() -> Response {
 pub(super) async fn readyz(State(api): State<Api>) -> Response {
     let (status, text) = if api.is_draining() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
-    } else if api.0.keys.count().await.is_err() {
+    } else if !api.0.keys.is_available().await {
         (StatusCode::SERVICE_UNAVAILABLE, "store unavailable")
     } else {
         (StatusCode::OK, "ready")

@@ -42,6 +42,7 @@ CREATE TABLE secrets (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX secrets_by_key ON secrets (key_seq);
+CREATE INDEX secrets_by_retirement ON secrets (retired_at) WHERE retired_at IS NOT NULL;
 
 -- Which keys each revision put or removed.
 CREATE TABLE changes (

@@ -119,6 +119,14 @@ impl Keys {
         Revision(self.0.revision.load(Ordering::Acquire))
     }
 
+    /// Whether the store answers at all.
+    pub(super) async fn is_available(&self) -> bool {
+        match self.0.store.readers().acquire().await {
+            Ok(mut connection) => read::revision(&mut connection).await.is_ok(),
+            Err(_) => false,
+        }
+    }
+
     /// How many keys there are, of all families.
     ///
     /// # Errors

@@ -213,6 +213,9 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, org: &OrgSlug, asked: &ListOrgK
 }
 
 /// Order and section. The id breaks ties, so that no key is on two pages.
+///
+/// Where an owner is asked for, a `+` keeps SQLite from walking all keys in order of creation instead of going
+/// straight to the few of that owner.
 fn push_page(query: &mut QueryBuilder<Sqlite>, asked: &ListOrgKeys) {
     let column = match asked.sort.field {
         SortField::CreatedAt => "k.created_at",
@@ -221,10 +224,12 @@ fn push_page(query: &mut QueryBuilder<Sqlite>, asked: &ListOrgKeys) {
         SortField::Slug => "k.slug",
         SortField::ExpiresAt => "k.expires_at",
     };
+    let by_owner = asked.owner_kind.is_some() || asked.owner_id.is_some();
+    let hint = if by_owner { "+" } else { "" };
     let direction = if asked.sort.descending { "DESC" } else { "ASC" };
     query
         .push(format_args!(
-            " ORDER BY {column} {direction}, k.id {direction} LIMIT "
+            " ORDER BY {hint}{column} {direction}, k.id {direction} LIMIT "
         ))
         .push_bind(i64::from(asked.limit))
         .push(" OFFSET ")
