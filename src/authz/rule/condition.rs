@@ -104,7 +104,7 @@ pub(super) enum Operator {
 }
 
 /// What a value is equal to. Objects and arrays are equal to nothing, not even themselves.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) enum Scalar {
     Null,
     Bool(bool),
@@ -188,7 +188,7 @@ impl Condition {
     }
 
     fn equal(&self, document: Document<'_>, scalar: &Scalar) -> Truth {
-        if *scalar != Scalar::Null {
+        if !matches!(scalar, Scalar::Null) {
             let sight = self.path.look_for_equal(document);
             return sight.any(Truth::False, |value| scalar.equals(value).into());
         }

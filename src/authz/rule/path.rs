@@ -48,8 +48,13 @@ impl Path {
     }
 
     /// What the path leads to.
+    #[inline]
     pub(super) fn look<'a>(&'a self, document: Document<'a>) -> Sight<'a> {
-        look(document, &self.segments)
+        match (document, &*self.segments) {
+            // Nearly all paths are one name of an attribute.
+            (Document::Resource(resource), [name]) => attribute(resource, name),
+            (document, path) => look(document, path),
+        }
     }
 
     /// As [`Path::look`], for CASL's `$eq`: a name of something that is no object is missing and no error.
@@ -206,6 +211,7 @@ fn look<'a>(document: Document<'a>, path: &'a [Segment]) -> Sight<'a> {
     sight
 }
 
+#[inline]
 fn attribute<'a>(resource: &Resource<'a>, segment: &Segment) -> Sight<'a> {
     match Own::of_resource(resource, segment) {
         Own::Value(value) => Sight::Known(value),
@@ -307,6 +313,7 @@ pub(super) enum Own<'a> {
 }
 
 impl<'a> Own<'a> {
+    #[inline]
     fn of_resource(resource: &Resource<'a>, segment: &Segment) -> Self {
         let mut stated = resource.attributes.iter();
         match stated.find(|(name, _)| **name == *segment.name) {
