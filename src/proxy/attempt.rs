@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING};
+use http::header::{SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
@@ -15,7 +15,7 @@ use super::exchange::Exchange;
 use super::forward::{clean_response, clean_upgrade, set_origin, set_trace};
 use super::identity::set_identity;
 use super::line::Wait;
-use super::upstream::Upstream;
+use super::upstream::{Needs, Upstream};
 use crate::authz::Reason;
 
 /// Informational responses that are passed on for one request.
@@ -25,7 +25,11 @@ const INFORMATIONAL_MAX: u32 = 16;
 ///
 /// # Errors
 /// No endpoint is healthy, or the one chosen has no address now.
-pub fn choose_peer(exchange: &mut Exchange, request: &RequestHeader) -> Result<Box<HttpPeer>> {
+pub fn choose_peer(
+    exchange: &mut Exchange,
+    request: &RequestHeader,
+    body: bool,
+) -> Result<Box<HttpPeer>> {
     let regime = Arc::clone(&exchange.regime);
     let settings = exchange.route.and_then(|route| regime.route(route));
     let upstream = settings.and_then(|settings| regime.upstreams.get(settings.upstream));
@@ -40,11 +44,13 @@ pub fn choose_peer(exchange: &mut Exchange, request: &RequestHeader) -> Result<B
     forward.upstream = Some(settings.upstream);
     forward.since = Some(Instant::now());
     forward.again = false;
+    let upgrade = request.headers.contains_key(UPGRADE);
+    let needs = Needs { body, upgrade };
     let Some(chosen) = chosen else {
         return Err(Error::new_up(ErrorType::ConnectNoRoute));
     };
     forward.tried.push(chosen.index());
-    let peer = chosen.peer(&settings.timeouts);
+    let peer = chosen.peer(settings, needs);
     forward.chosen = Some(chosen);
     peer.map(Box::new)
         .ok_or_else(|| not_connected(Some(exchange), Error::new_up(ErrorType::ConnectNoRoute)))

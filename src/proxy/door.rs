@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use bytes::{Buf, Bytes};
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::date::get_cached_date;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::time::timeout;
@@ -19,7 +20,7 @@ use super::config::Limits;
 use super::connections::{Connections, Presence};
 use super::exchange::Exchange;
 use super::framing::Framing;
-use super::head::{Head, Malformed, Scan, scan};
+use super::head::{Head, Malformed, Scan, encode_query, scan};
 use super::line::{Line, Patience, Wait, deadline_after};
 use super::regime::Regime;
 use super::respond::Answer;
@@ -163,7 +164,7 @@ impl Visit<'_> {
     async fn exchange(
         &self,
         mut wire: Wire,
-        head: Head,
+        mut head: Head,
         mut exchange: Box<Exchange>,
     ) -> Option<Wire> {
         let route = &exchange.regime.rules.limits.route;
@@ -172,23 +173,24 @@ impl Visit<'_> {
             first_byte: route.stream_idle,
             stream: route.stream_idle,
         });
+        let bytes = encode_query(wire.inbox.split_to(head.bytes), &mut head);
         exchange.method = head.method.clone();
         exchange.target = head.target.clone();
-        let bytes = wire.inbox.split_to(head.bytes);
         wire.framing = head.framing;
+        self.line.hand_over(exchange);
 
         let lent = super::wire::Lent::new(wire, Arc::clone(&self.line));
         let mut session = ServerSession::new_http1(Box::new(lent));
         session.set_read_timeout(None);
         session.set_pipelined_prefix(bytes);
-        session.set_connection_user_context(Some(exchange));
+        session.set_connection_user_context(Some(Box::new(Arc::clone(&self.line))));
         let door = self.door;
         let reused = door.proxy.process_new_http(session, &door.shutdown).await;
         let reusable = reused.is_some();
         drop(reused);
 
         let wire = self.line.take_back()?;
-        let exchange = self.line.take_ended()?;
+        let exchange = self.line.take_over()?;
         let unanswered = !exchange.client_left && !self.line.is_responding();
         if exchange.denial().is_some() && unanswered {
             return self.refuse(wire, &head, exchange).await;
@@ -301,6 +303,8 @@ async fn answer(wire: &mut Wire, mut exchange: Box<Exchange>, keep_alive: bool) 
     for (name, value) in exchange.trace.lines() {
         answer.header(name, value.to_str().unwrap_or_default().to_owned());
     }
+    let date = get_cached_date();
+    answer.header("date", date.to_str().unwrap_or_default().to_owned());
     let bodiless = exchange.method() == b"HEAD";
     let bytes = answer.to_wire(keep_alive, bodiless);
     exchange.bytes_out = if bodiless { 0 } else { answer.body_bytes() };

@@ -5,7 +5,9 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use bytes::BytesMut;
 use httparse::{Error as ParseError, Header, ParserConfig, Request, Status};
+use percent_encoding::percent_encode_byte;
 use smallvec::SmallVec;
 
 use super::config::Limits;
@@ -237,6 +239,31 @@ fn expects_continue(
     }
 }
 
+/// Percent-encodes the bytes of the query that are in no URI and that some clients send all the same: `"`, `<`, `>`.
+/// They mean the same so, and pingora takes no head with the bare bytes. Only the target moves.
+pub fn encode_query(raw: BytesMut, head: &mut Head) -> BytesMut {
+    let wild = |byte: &u8| matches!(byte, b'"' | b'<' | b'>');
+    let target = raw.get(head.target.clone()).unwrap_or_default();
+    let path = target.iter().take_while(|byte| **byte != b'?').count();
+    let (before, query) = raw.split_at(head.target.start.saturating_add(path).min(raw.len()));
+    let (query, after) = query.split_at(target.len().saturating_sub(path).min(query.len()));
+    if !query.iter().any(wild) {
+        return raw;
+    }
+    let mut encoded = BytesMut::with_capacity(raw.len().saturating_add(query.len() * 2));
+    encoded.extend_from_slice(before);
+    for byte in query {
+        if wild(byte) {
+            encoded.extend_from_slice(percent_encode_byte(*byte).as_bytes());
+        } else {
+            encoded.extend_from_slice(&[*byte]);
+        }
+    }
+    head.target.end = encoded.len();
+    encoded.extend_from_slice(after);
+    encoded
+}
+
 /// Where `part`, a slice of `whole`, is in it.
 fn place(whole: &[u8], part: &[u8]) -> Range<usize> {
     let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
@@ -332,6 +359,15 @@ mod tests {
         };
         assert!(head(&with("100-Continue")).expects_continue);
         assert_eq!(reason(&with("200-ok")), Some(Reason::ExpectationFailed));
+    }
+
+    #[test]
+    fn a_query_is_made_one_that_pingora_takes() {
+        let text = "GET /a\"?b=<c>\"d HTTP/1.1\r\nHost: h\r\n\r\n";
+        let mut head = head(text);
+        let encoded = encode_query(BytesMut::from(text), &mut head);
+        assert_eq!(&encoded[head.target], b"/a\"?b=%3Cc%3E%22d");
+        assert!(encoded.ends_with(b" HTTP/1.1\r\nHost: h\r\n\r\n"));
     }
 
     #[test]

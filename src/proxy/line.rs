@@ -56,6 +56,7 @@ pub struct Patience {
 /// Shared by a connection and its current exchange.
 #[derive(Debug, Default)]
 pub struct Line {
+    accepted: AtomicBool,
     responding: AtomicBool,
     tunnel: AtomicBool,
     malformed: AtomicBool,
@@ -64,12 +65,13 @@ pub struct Line {
     first_byte_ms: AtomicU64,
     stream_ms: AtomicU64,
     returned: Mutex<Option<Wire>>,
-    ended: Mutex<Option<Box<Exchange>>>,
+    exchange: Mutex<Option<Box<Exchange>>>,
 }
 
 impl Line {
     /// Forgets the last exchange.
     pub fn begin(&self, patience: Patience) {
+        self.accepted.store(false, Ordering::Relaxed);
         self.responding.store(false, Ordering::Relaxed);
         self.tunnel.store(false, Ordering::Relaxed);
         self.malformed.store(false, Ordering::Relaxed);
@@ -88,6 +90,16 @@ impl Line {
         self.first_byte_ms
             .store(millis(first_byte), Ordering::Relaxed);
         self.stream_ms.store(millis(stream), Ordering::Relaxed);
+    }
+
+    /// Pingora took the head.
+    pub fn accept(&self) {
+        self.accepted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether pingora took the head. What it writes before is its own short answer to one that it does not take.
+    pub fn is_accepted(&self) -> bool {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     /// The final response begins.
@@ -136,14 +148,14 @@ impl Line {
         take(&self.returned)
     }
 
-    /// Puts an exchange that pingora is done with where the door finds it.
-    pub fn end(&self, exchange: Box<Exchange>) {
-        put(&self.ended, exchange);
+    /// Puts the exchange where the next of its two holders finds it: pingora's callbacks, then the door again.
+    pub fn hand_over(&self, exchange: Box<Exchange>) {
+        put(&self.exchange, exchange);
     }
 
-    /// The exchange that has ended. `None`: it came to no regular end.
-    pub fn take_ended(&self) -> Option<Box<Exchange>> {
-        take(&self.ended)
+    /// Takes the exchange over. `None`: the other holder has lost it.
+    pub fn take_over(&self) -> Option<Box<Exchange>> {
+        take(&self.exchange)
     }
 
     fn limit(&self, wait: Wait) -> Duration {

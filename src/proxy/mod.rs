@@ -24,6 +24,7 @@ mod respond;
 mod service;
 mod socket;
 mod trace;
+mod upgrade;
 mod upstream;
 mod wire;
 

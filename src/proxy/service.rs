@@ -1,9 +1,11 @@
 //! Pingora's callbacks, each handing on to the part that it is about.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::Version;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -11,6 +13,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use super::exchange::Exchange;
+use super::line::Line;
 use super::{attempt, body, facts};
 
 /// The proxy logic. All its state is in the exchange that the door hands over.
@@ -40,14 +43,18 @@ impl ProxyHttp for Service {
     /// None: the compression that pingora adds by default is not wanted.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    /// The door's exchange arrives as what pingora calls the context of a connection.
+    /// The door's line arrives as what pingora calls the context of a connection, and on it the exchange.
     fn on_connection_reuse(
         &self,
         _session: &mut Session,
         ctx: &mut Context,
         handed: Box<dyn Any + Send + Sync>,
     ) {
-        ctx.0 = handed.downcast().ok();
+        let Ok(line) = handed.downcast::<Arc<Line>>() else {
+            return;
+        };
+        line.accept();
+        ctx.0 = line.take_over();
     }
 
     /// Decides. A refusal counts as answered here: the door answers it.
@@ -58,6 +65,10 @@ impl ProxyHttp for Service {
         }
         facts::decide(exchange, session.req_header());
         body::check_length(exchange, &session.req_header().headers);
+        if session.req_header().version == Version::HTTP_10 {
+            // It knows no informational responses.
+            session.set_ignore_info_resp(true);
+        }
         let refused = exchange.denial().is_some();
         if refused {
             session.set_keepalive(None);
@@ -70,7 +81,8 @@ impl ProxyHttp for Service {
         session: &mut Session,
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
-        attempt::choose_peer(ctx.exchange()?, session.req_header())
+        let has_body = !session.is_body_empty();
+        attempt::choose_peer(ctx.exchange()?, session.req_header(), has_body)
     }
 
     async fn upstream_request_filter(
@@ -156,8 +168,8 @@ impl ProxyHttp for Service {
             exchange.bytes_out = session.body_bytes_sent() as u64;
             exchange.cut = error.is_some() && exchange.line.is_responding();
             exchange.forward.chosen = None;
-            let line = std::sync::Arc::clone(&exchange.line);
-            line.end(exchange);
+            let line = Arc::clone(&exchange.line);
+            line.hand_over(exchange);
         }
     }
 

@@ -12,11 +12,24 @@ use http::HeaderMap;
 use pingora::upstreams::peer::HttpPeer;
 use smallvec::SmallVec;
 
-use super::config::{Balance, Endpoint, Timeouts, UpstreamConfig};
+use super::config::{Balance, Endpoint, RouteSettings, UpstreamConfig};
+use super::upgrade::PatientConnector;
 use crate::authz::Permit;
 
 /// Attempts of one request, whatever is configured.
 pub const ATTEMPTS_MAX: usize = 16;
+
+/// The group of pooled connections that are made for upgrades.
+const UPGRADES: u64 = 1;
+
+/// What a request needs of its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// To carry a body.
+    pub body: bool,
+    /// To switch the protocol.
+    pub upgrade: bool,
+}
 
 /// Endpoints that a request has tried, by position.
 pub type Tried = SmallVec<[usize; 4]>;
@@ -184,13 +197,26 @@ impl Chosen {
     }
 
     /// The peer for pingora. `None`: the endpoint has no address now.
-    pub fn peer(&self, timeouts: &Timeouts) -> Option<HttpPeer> {
+    ///
+    /// Waits for a response are bounded on the client's connection. Only while an upstream takes no more of a body
+    /// is that connection not looked at: then, for a request with a body, pingora's own timers hold.
+    pub fn peer(&self, settings: &RouteSettings, needs: Needs) -> Option<HttpPeer> {
+        let timeouts = &settings.timeouts;
         let mut peer = match &self.endpoint.endpoint {
             Endpoint::Tcp { .. } => HttpPeer::new(self.endpoint.address()?, false, String::new()),
             Endpoint::Unix(path) => HttpPeer::new_uds(path.to_str()?, false, String::new()).ok()?,
         };
         peer.options.connection_timeout = Some(timeouts.connect);
         peer.options.idle_timeout = Some(timeouts.idle);
+        if needs.upgrade {
+            peer.options.custom_l4 = Some(Arc::new(PatientConnector(timeouts.connect)));
+            peer.group_key = UPGRADES;
+        }
+        if needs.body {
+            let longest = timeouts.first_byte.max(settings.limits.stream_idle);
+            peer.options.write_timeout = Some(timeouts.first_byte);
+            peer.options.read_timeout = Some(longest);
+        }
         Some(peer)
     }
 }

@@ -283,8 +283,12 @@ impl AsyncRead for Lent {
 
 impl AsyncWrite for Lent {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        self.get_mut()
-            .poll_output(cx, |socket, cx| socket.poll_write(cx, bytes))
+        let lent = self.get_mut();
+        if !lent.line.is_accepted() {
+            // The door answers what pingora does not take.
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        lent.poll_output(cx, |socket, cx| socket.poll_write(cx, bytes))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {

@@ -381,6 +381,7 @@ async fn a_key_can_be_offered_as_a_subprotocol() {
         "{answer}"
     );
     client.send("ping").await;
+    assert_eq!(upstream.bytes(4).await, b"ping");
     upstream.send("pong").await;
     drop(upstream);
     assert_eq!(client.closed().await, b"pong");

@@ -311,3 +311,42 @@ async fn a_continue_passes_from_the_upstream_to_the_client() {
     upstream.send(upstream::ok()).await;
     assert_eq!(client.answer().await.status, 200);
 }
+
+#[tokio::test]
+async fn a_query_is_forwarded_as_received() {
+    let upstream = Recorder::start().await;
+    let gateway = Setup::new(upstream.address).start();
+    for (query, forwarded) in [
+        ("a=b&a=c&&=", "a=b&a=c&&="),
+        ("q=%3Cb%3E&r=%zz", "q=%3Cb%3E&r=%zz"),
+        ("q=<b>\"{|}^`\\", "q=%3Cb%3E%22{|}^`\\"),
+        ("?", "?"),
+        ("", ""),
+        ("q=\u{e9}", "q=\u{e9}"),
+    ] {
+        let line = format!("GET /open/x?{query}");
+        let forwarded = format!("GET /open/x?{forwarded} HTTP/1.1");
+        let answer = gateway.ask(request(&line, &[])).await;
+        assert_eq!(answer.status, 200, "{line}: {answer:?}");
+        let last = upstream.requests().pop().unwrap();
+        assert_eq!(last.request_line(), forwarded);
+    }
+}
+
+#[tokio::test]
+async fn odd_but_legal_paths_are_forwarded_as_received() {
+    let upstream = Recorder::start().await;
+    let gateway = Setup::new(upstream.address).start();
+    for path in [
+        "/open/a[b]",
+        "/open/!$&'()*+,=:@~-._",
+        "/open/%C3%A9%20%22",
+        "/open/x/",
+    ] {
+        let line = format!("GET {path}");
+        let answer = gateway.ask(request(&line, &[])).await;
+        assert_eq!(answer.status, 200, "{line}: {answer:?}");
+        let last = upstream.requests().pop().unwrap();
+        assert_eq!(last.request_line(), format!("{line} HTTP/1.1"));
+    }
+}

@@ -134,6 +134,8 @@ async fn raw_bytes_that_are_no_clean_request_are_refused() {
         format!("GET /open/a%00 HTTP/1.1\r\n{host}\r\n"),
         format!("GET /open//x HTTP/1.1\r\n{host}\r\n"),
         format!("GET /open/a;b HTTP/1.1\r\n{host}\r\n"),
+        format!("GET /open/a<b HTTP/1.1\r\n{host}\r\n"),
+        format!("GET /open/a\"b HTTP/1.1\r\n{host}\r\n"),
         format!("GET /open/a\\b HTTP/1.1\r\n{host}\r\n"),
         format!("GET /open/x#y HTTP/1.1\r\n{host}\r\n"),
         format!("GET /open/x HTTP/1.1\r\n{host}Connection: x-keyward-org\r\n\r\n"),

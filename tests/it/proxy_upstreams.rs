@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keyward::authz::RouteId;
 use keyward::proxy::{Balance, HealthCheck, Retries};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use super::support::gateway::{Setup, name, request, upstream};
@@ -235,4 +236,29 @@ async fn endless_informational_answers_are_none() {
             return;
         }
     }
+}
+
+#[tokio::test]
+async fn an_upstream_that_takes_no_body_times_out() {
+    let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut setup = Setup::new(deaf.local_addr().unwrap());
+    setup.timeouts.first_byte = Duration::from_millis(100);
+    setup.limits.route.stream_idle = Duration::from_millis(100);
+    let gateway = setup.start();
+    let client = gateway.connect().await;
+    let (mut reading, mut writing) = client.split();
+    let head = request("POST /open/x", &["content-length: 16000000"]);
+    let upload = tokio::spawn(async move {
+        let body = vec![b'x'; 16_000_000];
+        // The gateway stops listening in the middle.
+        let _ = writing.write_all(head.as_bytes()).await;
+        let _ = writing.write_all(&body).await;
+    });
+    let (_unread, _) = deaf.accept().await.unwrap();
+    let answer = reading.answer().await;
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (504, "upstream_timeout")
+    );
+    upload.await.unwrap();
 }

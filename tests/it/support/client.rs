@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-/// One connection.
-pub struct Client {
-    stream: TcpStream,
+/// One connection, or its reading half.
+pub struct Client<S = TcpStream> {
+    stream: S,
     buffer: Vec<u8>,
 }
 
@@ -64,10 +65,23 @@ impl Client {
         }
     }
 
+    /// The two halves, for a client that reads while it writes.
+    pub fn split(self) -> (Client<OwnedReadHalf>, OwnedWriteHalf) {
+        let Self { stream, buffer } = self;
+        let (reading, writing) = stream.into_split();
+        let reading = Client {
+            stream: reading,
+            buffer,
+        };
+        (reading, writing)
+    }
+
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
+}
 
+impl<S: AsyncRead + Unpin> Client<S> {
     /// The next answer; panics where there is none.
     pub async fn answer(&mut self) -> Answer {
         self.try_answer().await.expect("an answer")
@@ -101,6 +115,14 @@ impl Client {
             std::mem::take(&mut self.buffer)
         };
         Some(answer(head, body))
+    }
+
+    /// The next bytes of whatever protocol it is.
+    pub async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.buffer.len() < count {
+            assert!(self.read().await > 0, "the stream is cut");
+        }
+        self.buffer.drain(..count).collect()
     }
 
     /// The next chunk of a chunked body.
