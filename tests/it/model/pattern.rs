@@ -3,77 +3,44 @@
 
 use std::collections::BTreeSet;
 
-/// A parsed regular expression: alternatives of pieces in a row.
-type Alternatives = Vec<Vec<Piece>>;
-
-#[derive(Debug, Clone)]
-struct Piece {
-    atom: Atom,
-    min: usize,
-    max: usize,
-}
-
-#[derive(Debug, Clone)]
-enum Atom {
-    Set {
-        negated: bool,
-        ranges: Vec<(char, char)>,
-    },
-    Start,
-    End,
-    Boundary,
-    Group(Alternatives),
-}
+/// Positions in a text.
+type Ends = BTreeSet<usize>;
+/// Characters, from first to last.
+type Ranges = Vec<(char, char)>;
 
 const DIGITS: &[(char, char)] = &[('0', '9')];
 const WORD: &[(char, char)] = &[('0', '9'), ('A', 'Z'), ('_', '_'), ('a', 'z')];
-const SPACE: &[(char, char)] = &[
-    ('\t', '\r'),
-    (' ', ' '),
-    ('\u{a0}', '\u{a0}'),
-    ('\u{1680}', '\u{1680}'),
-    ('\u{2000}', '\u{200a}'),
-    ('\u{2028}', '\u{2029}'),
-    ('\u{202f}', '\u{202f}'),
-    ('\u{205f}', '\u{205f}'),
-    ('\u{3000}', '\u{3000}'),
-    ('\u{feff}', '\u{feff}'),
-];
 const LINE_ENDS: &[(char, char)] = &[('\n', '\n'), ('\r', '\r'), ('\u{2028}', '\u{2029}')];
+const SPACE: &str = "\t\n\u{b}\u{c}\r \u{a0}\u{1680}\u{2000}\u{2001}\u{2002}\u{2003}\u{2004}\u{2005}\u{2006}\
+    \u{2007}\u{2008}\u{2009}\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}\u{feff}";
 
 /// Whether a pattern of the subset, with its `$options`, matches anywhere in `text`. `None`: not of the subset.
 pub fn regex(pattern: &str, options: &str, text: &str) -> Option<bool> {
-    if !options.chars().all(|flag| "ims".contains(flag)) {
-        return None;
-    }
     let insensitive = options.contains('i');
-    if insensitive && pattern.chars().any(|c| !c.is_ascii() && c.is_alphabetic()) {
+    let beyond_ascii = pattern.chars().any(|c| !c.is_ascii() && c.is_alphabetic());
+    if !options.chars().all(|flag| "ims".contains(flag)) || insensitive && beyond_ascii {
         return None;
     }
-    let pattern: Vec<char> = pattern.chars().collect();
-    let mut parser = Parser {
-        pattern: &pattern,
+    let mut reading = Reading {
+        pattern: pattern.chars().collect(),
         at: 0,
-        dot_all: options.contains('s'),
+        text: text.chars().collect(),
+        options,
     };
-    let alternatives = parser.alternatives()?;
-    let text: Vec<char> = text.chars().collect();
-    let matcher = Matcher {
-        text: &text,
-        insensitive,
-        multiline: options.contains('m'),
-    };
-    let starts = (0..=text.len()).collect();
-    (parser.at == pattern.len()).then(|| !matcher.ends(&alternatives, &starts).is_empty())
+    let ends = reading.alternatives(&(0..=text.chars().count()).collect())?;
+    (reading.at == reading.pattern.len()).then_some(!ends.is_empty())
 }
 
-struct Parser<'a> {
-    pattern: &'a [char],
+/// A pattern that is matched while it is read: each part is given where matches of it may begin, and says where
+/// they may end.
+struct Reading<'a> {
+    pattern: Vec<char>,
     at: usize,
-    dot_all: bool,
+    text: Vec<char>,
+    options: &'a str,
 }
 
-impl Parser<'_> {
+impl Reading<'_> {
     fn peek(&self) -> Option<char> {
         self.pattern.get(self.at).copied()
     }
@@ -89,38 +56,59 @@ impl Parser<'_> {
         self.pattern.get(self.at - 1).copied()
     }
 
-    fn alternatives(&mut self) -> Option<Alternatives> {
-        let mut all = vec![Vec::new()];
-        while let Some(c) = self.peek().filter(|c| *c != ')') {
-            if c == '|' {
-                self.at += 1;
-                all.push(Vec::new());
-            } else {
-                let piece = self.piece()?;
-                all.last_mut()?.push(piece);
+    fn alternatives(&mut self, starts: &Ends) -> Option<Ends> {
+        let mut ends = Ends::new();
+        loop {
+            let mut here = starts.clone();
+            while self.peek().is_some_and(|c| c != '|' && c != ')') {
+                here = self.piece(here)?;
+            }
+            ends.extend(here);
+            if !self.take('|') {
+                return Some(ends);
             }
         }
-        Some(all)
     }
 
-    fn piece(&mut self) -> Option<Piece> {
-        let atom = self.atom()?;
-        let repeatable = matches!(atom, Atom::Set { .. } | Atom::Group(_));
-        let (min, max) = match self.peek() {
+    /// An atom and how often it may come; it is read anew for each time.
+    fn piece(&mut self, starts: Ends) -> Option<Ends> {
+        let (atom, first) = (self.at, self.peek());
+        let assertion =
+            matches!(first, Some('^' | '$')) || self.pattern[atom..].starts_with(&['\\', 'b']);
+        let once = self.atom(&starts)?;
+        let (least, most) = match self.peek() {
             Some('?') => (0, 1),
             Some('*') => (0, usize::MAX),
             Some('+') => (1, usize::MAX),
             Some('{') => self.count()?,
-            _ => {
-                return Some(Piece {
-                    atom,
-                    min: 1,
-                    max: 1,
-                });
-            }
+            _ => return Some(once),
         };
-        self.at += 1;
-        (repeatable && min <= max).then_some(Piece { atom, min, max })
+        let end = self.at + 1;
+        if assertion || least > most {
+            return None;
+        }
+        let mut here = starts;
+        let mut ends = if least == 0 {
+            here.clone()
+        } else {
+            Ends::new()
+        };
+        for times in 1..=most {
+            self.at = atom;
+            here = self.atom(&here)?;
+            // Beyond the least, only what is new leads anywhere.
+            if times > least {
+                here = here.difference(&ends).copied().collect();
+            }
+            if times >= least {
+                ends.extend(&here);
+            }
+            if here.is_empty() {
+                break;
+            }
+        }
+        self.at = end;
+        Some(ends)
     }
 
     /// `{n}`, `{n,}` or `{n,m}`, up to the closing brace.
@@ -128,81 +116,81 @@ impl Parser<'_> {
         let rest: String = self.pattern[self.at + 1..].iter().collect();
         let (inside, _) = rest.split_once('}')?;
         self.at += 1 + inside.chars().count();
-        match inside.split_once(',') {
-            None => Some((inside.parse().ok()?, inside.parse().ok()?)),
-            Some((min, "")) => Some((min.parse().ok()?, usize::MAX)),
-            Some((min, max)) => Some((min.parse().ok()?, max.parse().ok()?)),
-        }
+        let (least, most) = inside.split_once(',').unwrap_or((inside, inside));
+        let most = if most.is_empty() {
+            usize::MAX
+        } else {
+            most.parse().ok()?
+        };
+        Some((least.parse().ok()?, most))
     }
 
-    fn atom(&mut self) -> Option<Atom> {
-        let set = |ranges: &[(char, char)]| Atom::Set {
-            negated: false,
-            ranges: ranges.to_vec(),
-        };
+    fn atom(&mut self, starts: &Ends) -> Option<Ends> {
+        let lines = self.options.contains('m');
         match self.next()? {
-            '^' => Some(Atom::Start),
-            '$' => Some(Atom::End),
-            '.' if self.dot_all => Some(Atom::Set {
-                negated: true,
-                ranges: Vec::new(),
-            }),
-            '.' => Some(Atom::Set {
-                negated: true,
-                ranges: LINE_ENDS.to_vec(),
-            }),
+            '^' => Some(self.kept(starts, |before, _| {
+                before.is_none_or(|c| lines && within(LINE_ENDS, c))
+            })),
+            '$' => Some(self.kept(starts, |_, after| {
+                after.is_none_or(|c| lines && within(LINE_ENDS, c))
+            })),
+            '\\' if self.take('b') => Some(self.kept(starts, |before, after| {
+                let word = |c: Option<char>| c.is_some_and(|c| within(WORD, c));
+                word(before) != word(after)
+            })),
+            '.' if self.options.contains('s') => Some(self.one_of(starts, true, &[])),
+            '.' => Some(self.one_of(starts, true, LINE_ENDS)),
             '(' => {
                 if self.take('?') && !self.take(':') {
                     return None;
                 }
-                let group = self.alternatives()?;
-                self.take(')').then_some(Atom::Group(group))
+                let ends = self.alternatives(starts)?;
+                self.take(')').then_some(ends)
             }
-            '[' => self.class(),
-            '\\' if self.take('b') => Some(Atom::Boundary),
-            '\\' => Some(set(&self.escape()?)),
+            '[' => self.class(starts),
+            '\\' => {
+                let ranges = self.escape()?;
+                Some(self.one_of(starts, false, &ranges))
+            }
             '*' | '+' | '?' | '{' | '}' | ']' | ')' | '|' => None,
-            literal => Some(set(&[(literal, literal)])),
+            literal => Some(self.one_of(starts, false, &[(literal, literal)])),
         }
     }
 
-    fn escape(&mut self) -> Option<Vec<(char, char)>> {
+    fn escape(&mut self) -> Option<Ranges> {
         match self.next()? {
             'd' => Some(DIGITS.to_vec()),
             'w' => Some(WORD.to_vec()),
-            's' => Some(SPACE.to_vec()),
+            's' => Some(SPACE.chars().map(|c| (c, c)).collect()),
             c if c.is_ascii_punctuation() => Some(vec![(c, c)]),
             _ => None,
         }
     }
 
-    fn class(&mut self) -> Option<Atom> {
+    fn class(&mut self, starts: &Ends) -> Option<Ends> {
         let negated = self.take('^');
-        let mut ranges = Vec::new();
+        let mut ranges = Ranges::new();
         while !self.take(']') {
-            let low = self.class_item()?;
-            let [(from, _)] = low[..] else {
-                ranges.extend(low);
-                continue;
-            };
+            let mut item = self.class_item()?;
             let is_range = self.peek() == Some('-') && self.pattern.get(self.at + 1) != Some(&']');
-            if is_range && low[0].0 == low[0].1 {
+            if let ([(first, last)], true) = (&item[..], is_range)
+                && first == last
+            {
                 self.at += 1;
-                let [(to, end)] = self.class_item()?[..] else {
+                let [(end, _)] = self.class_item()?[..] else {
                     return None;
                 };
-                if from > to || to != end {
+                if *first > end {
                     return None;
                 }
-                ranges.push((from, to));
-            } else {
-                ranges.extend(low);
+                item = vec![(*first, end)];
             }
+            ranges.extend(item);
         }
-        (!ranges.is_empty()).then_some(Atom::Set { negated, ranges })
+        (!ranges.is_empty()).then(|| self.one_of(starts, negated, &ranges))
     }
 
-    fn class_item(&mut self) -> Option<Vec<(char, char)>> {
+    fn class_item(&mut self) -> Option<Ranges> {
         match self.next()? {
             '\\' => self.escape(),
             '[' => None,
@@ -210,83 +198,35 @@ impl Parser<'_> {
             c => Some(vec![(c, c)]),
         }
     }
-}
 
-struct Matcher<'a> {
-    text: &'a [char],
-    insensitive: bool,
-    multiline: bool,
-}
-
-impl Matcher<'_> {
-    /// All positions at which a match can end that begins at one of `starts`.
-    fn ends(&self, alternatives: &Alternatives, starts: &BTreeSet<usize>) -> BTreeSet<usize> {
-        let mut all = BTreeSet::new();
-        for pieces in alternatives {
-            let mut here = starts.clone();
-            for piece in pieces {
-                here = self.repeat(piece, here);
-            }
-            all.extend(here);
-        }
-        all
+    /// Where what stands before and after is as it must be.
+    fn kept(&self, starts: &Ends, holds: impl Fn(Option<char>, Option<char>) -> bool) -> Ends {
+        let char_at = |at: usize| self.text.get(at).copied();
+        let kept = |at: &usize| holds(at.checked_sub(1).and_then(char_at), char_at(*at));
+        starts.iter().copied().filter(kept).collect()
     }
 
-    fn repeat(&self, piece: &Piece, mut here: BTreeSet<usize>) -> BTreeSet<usize> {
-        for _ in 0..piece.min {
-            here = self.once(&piece.atom, &here);
-        }
-        let mut all = here.clone();
-        for _ in piece.min..piece.max {
-            here = self
-                .once(&piece.atom, &here)
-                .difference(&all)
-                .copied()
-                .collect();
-            if here.is_empty() {
-                break;
-            }
-            all.extend(&here);
-        }
-        all
-    }
-
-    fn once(&self, atom: &Atom, here: &BTreeSet<usize>) -> BTreeSet<usize> {
-        let kept =
-            |holds: &dyn Fn(usize) -> bool| here.iter().copied().filter(|at| holds(*at)).collect();
-        match atom {
-            Atom::Group(group) => self.ends(group, here),
-            Atom::Start => {
-                kept(&|at| at == 0 || self.multiline && within(LINE_ENDS, self.text[at - 1]))
-            }
-            Atom::End => kept(&|at| match self.text.get(at) {
-                None => true,
-                Some(c) => self.multiline && within(LINE_ENDS, *c),
-            }),
-            Atom::Boundary => kept(&|at| {
-                let word = |c: Option<&char>| c.is_some_and(|c| within(WORD, *c));
-                word(at.checked_sub(1).and_then(|before| self.text.get(before)))
-                    != word(self.text.get(at))
-            }),
-            Atom::Set { negated, ranges } => {
-                let fits = |at: &usize| {
-                    self.text
-                        .get(*at)
-                        .is_some_and(|c| self.among(ranges, *c) != *negated)
-                };
-                here.iter().filter(|at| fits(at)).map(|at| at + 1).collect()
-            }
-        }
-    }
-
-    fn among(&self, ranges: &[(char, char)], c: char) -> bool {
-        let other_case = [c.to_ascii_lowercase(), c.to_ascii_uppercase()];
-        within(ranges, c) || self.insensitive && other_case.iter().any(|c| within(ranges, *c))
+    /// Behind one character that is, or is not, among these.
+    fn one_of(&self, starts: &Ends, negated: bool, ranges: &[(char, char)]) -> Ends {
+        let is_among = |c: char| {
+            let other_cases = [c.to_ascii_lowercase(), c.to_ascii_uppercase()];
+            let folded =
+                self.options.contains('i') && other_cases.iter().any(|c| within(ranges, *c));
+            folded || within(ranges, c)
+        };
+        let fits = |at: &usize| self.text.get(*at).is_some_and(|c| is_among(*c) != negated);
+        starts
+            .iter()
+            .filter(|at| fits(at))
+            .map(|at| at + 1)
+            .collect()
     }
 }
 
 fn within(ranges: &[(char, char)], c: char) -> bool {
-    ranges.iter().any(|(low, high)| (*low..=*high).contains(&c))
+    ranges
+        .iter()
+        .any(|(first, last)| (*first..=*last).contains(&c))
 }
 
 /// Whether a field pattern covers a field. As in CASL a run may be empty, unless the pattern begins with one or
