@@ -57,8 +57,9 @@ fn malformed_grant(g: &mut Gen) -> String {
 
 /// A concrete scope.
 pub fn scope(g: &mut Gen) -> String {
-    match g.below(4) {
-        0 => format!("{}:{}:{}", g.pick(PRODUCTS), g.pick(RESOURCES), g.pick(IDS)),
+    match g.below(12) {
+        0 => format!("{}:{}:", g.pick(PRODUCTS), g.pick(RESOURCES)),
+        1..=3 => format!("{}:{}:{}", g.pick(PRODUCTS), g.pick(RESOURCES), g.pick(IDS)),
         _ => format!("{}:{}", g.pick(PRODUCTS), g.pick(IDS)),
     }
 }

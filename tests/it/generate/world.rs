@@ -42,20 +42,11 @@ pub fn matcher(g: &mut Gen, options: MatchOptions) -> Matcher {
     let mut names = g.shuffled(CAPTURES);
     let mut segments = Vec::new();
     for _ in 0..g.below(4) {
-        segments.push(match g.below(10) {
-            0..=4 => g.pick(LITERALS).to_owned(),
-            5 | 6 => names
-                .pop()
-                .map_or("v1".into(), |name| format!("{{{name}}}")),
-            7 => names
-                .pop()
-                .map_or("v1".into(), |name| format!("{{{name}}}:cancel")),
-            8 => names
-                .pop()
-                .map_or("v1".into(), |name| format!("v{{{name}}}")),
-            _ => names
-                .pop()
-                .map_or("v1".into(), |name| format!("a{{{name}}}l")),
+        let form = g.pick(&["{}", "{}", "{}:cancel", "v{}", "{}l", "a{}l"]);
+        let capture = if g.percent(50) { names.pop() } else { None };
+        segments.push(match capture {
+            Some(name) => form.replace("{}", &format!("{{{name}}}")),
+            None => g.pick(LITERALS).to_owned(),
         });
     }
     segments.extend(g.maybe(15, |_| "{*rest}".to_owned()));
@@ -79,13 +70,39 @@ pub fn matcher(g: &mut Gen, options: MatchOptions) -> Matcher {
     }
 }
 
+/// A route that differs from another in one segment, so that paths match both.
+fn rival(g: &mut Gen, of: &Matcher) -> Matcher {
+    let mut segments: Vec<String> = of.path.split('/').map(str::to_owned).collect();
+    let at = 1 + g.below(segments.len() - 1);
+    let forms = [
+        "{other}",
+        "{other}",
+        "{other}:cancel",
+        "v{other}",
+        "{other}l",
+        "v1",
+    ];
+    if !of.path.contains("{other}") && !segments[at].is_empty() && !segments[at].starts_with("{*") {
+        segments[at] = g.pick(&forms).to_owned();
+    }
+    Matcher {
+        path: segments.join("/"),
+        ..of.clone()
+    }
+}
+
 /// Routes that load together.
 pub fn matchers(g: &mut Gen, most: usize) -> Vec<Matcher> {
     let global = options(g);
     let mut all: Vec<Matcher> = Vec::new();
     for _ in 0..=g.below(most) {
         let own = if g.percent(15) { options(g) } else { global };
-        let next = matcher(g, own);
+        let next = if !all.is_empty() && g.percent(50) {
+            let of = g.one(&all);
+            rival(g, &of)
+        } else {
+            matcher(g, own)
+        };
         if !all.iter().any(|other| clash(other, &next)) {
             all.push(next);
         }

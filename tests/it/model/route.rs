@@ -28,12 +28,13 @@ pub enum Choice {
     Nothing,
 }
 
-/// How specific one segment of a pattern is: the greater one wins, a longer affix before a shorter one.
+/// How specific one segment of a pattern is: the greater one wins. More affix beats less, and of equal
+/// lengths the longer prefix wins: it stands further left.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Rest,
     Capture,
-    Affixed(usize),
+    Affixed { length: usize, prefix: usize },
     Literal,
 }
 
@@ -119,7 +120,10 @@ fn segment_matches(
     let fits = same(here.get(..prefix.len())?, &prefix) && same(here.get(end..)?, &suffix);
     let rank = match prefix.len() + suffix.len() {
         0 => Rank::Capture,
-        affix => Rank::Affixed(affix),
+        length => Rank::Affixed {
+            length,
+            prefix: prefix.len(),
+        },
     };
     let value = here.get(prefix.len()..end)?.to_owned();
     fits.then(|| (rank, Some((name.to_owned(), value))))
