@@ -179,3 +179,64 @@ fn range(start: u32, end: u32) -> Range<usize> {
 pub(super) fn index(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Row, Table};
+    use crate::authz::{KeyDigest, Revision, Sha256Digest};
+    use crate::wire::{Secret, SecretDigest};
+
+    fn table(digests: &[[u8; 32]]) -> Table {
+        let secret = |bytes: &[u8; 32]| Secret {
+            digest: SecretDigest::Blake3(KeyDigest::from_bytes(*bytes)),
+            retired_at: None,
+        };
+        let rows = digests.iter().zip(0..);
+        let rows = rows.map(|(bytes, key)| Row::new(&secret(bytes), key, Revision(1)));
+        let table = Table::build(rows.collect(), digests.len());
+        table.check_invariants();
+        table
+    }
+
+    fn key_of(table: &Table, digest: [u8; 32]) -> Option<u32> {
+        let digest = SecretDigest::Blake3(KeyDigest::from_bytes(digest));
+        table.find(&digest).map(|row| row.key)
+    }
+
+    /// The digest of a crowd's member; even numbers are members.
+    fn alike(first: u8, number: u8) -> [u8; 32] {
+        let mut digest = [first; 32];
+        digest[31] = number;
+        digest
+    }
+
+    #[test]
+    fn nothing_is_found_in_an_empty_table() {
+        assert_eq!(key_of(&table(&[]), [0; 32]), None);
+        assert_eq!(key_of(&table(&[[1; 32]]), [0; 32]), None);
+    }
+
+    #[test]
+    fn the_ends_are_found_and_only_as_what_they_are() {
+        let ends = [[0; 32], [255; 32]];
+        assert_eq!(key_of(&table(&ends), ends[0]), Some(0));
+        assert_eq!(key_of(&table(&ends), ends[1]), Some(1));
+        assert_eq!(key_of(&table(&ends[1..]), ends[0]), None);
+        let as_sha256 = SecretDigest::Sha256(Sha256Digest(ends[1]));
+        assert!(table(&ends).find(&as_sha256).is_none());
+    }
+
+    #[test]
+    fn digests_that_crowd_are_found_each() {
+        for first in [0, 7, 128, 255] {
+            let crowd = 21;
+            let members: Vec<_> = (1..=crowd).map(|number| alike(first, 2 * number)).collect();
+            let table = table(&members);
+            for (member, key) in members.iter().zip(0..) {
+                assert_eq!(key_of(&table, *member), Some(key));
+                assert_eq!(key_of(&table, alike(first, member[31] + 1)), None);
+            }
+            assert_eq!(key_of(&table, alike(first, 1)), None);
+        }
+    }
+}
