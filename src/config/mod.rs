@@ -30,12 +30,6 @@ pub use resolve::{Resolved, RouteSummary};
 pub use restart::Fixed;
 pub use schema::schema;
 
-/// The environment variable that holds the admin token of the control plane.
-pub const ADMIN_TOKEN_VARIABLE: &str = "KEYWARD_ADMIN_TOKEN";
-
-/// The environment variable that configurations commonly take the pepper from.
-pub const PEPPER_VARIABLE: &str = "KEYWARD_PEPPER";
-
 /// Where `${NAME}` is looked up.
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 

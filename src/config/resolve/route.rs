@@ -65,6 +65,8 @@ impl Around<'_> {
         faults: &mut Vec<Mistake>,
     ) -> (Option<RouteSpec>, Option<Policy>, Option<RouteSettings>) {
         let settings = self.settings(raw, at, faults);
+        refuse_repetition(&raw.hosts, &at.key("hosts"), faults);
+        refuse_repetition(&raw.methods, &at.key("methods"), faults);
         let pattern = raw.path.as_deref().and_then(|path| {
             let pattern = RoutePattern::parse(path);
             pattern
@@ -170,5 +172,13 @@ impl Around<'_> {
                 idle: own.idle.as_ref().unwrap_or(&of_upstream.idle).0,
             },
         })
+    }
+}
+
+fn refuse_repetition<T: PartialEq>(list: &[T], at: &Spot<'_>, faults: &mut Vec<Mistake>) {
+    for (index, item) in list.iter().enumerate() {
+        if list.iter().take(index).any(|earlier| earlier == item) {
+            faults.push(at.index(index).mistake("is in the list twice"));
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! Addresses: where to listen, where upstreams are, where keys are stored, which hosts requests name.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::text_value;
+use crate::authz::Host;
 use crate::proxy::{Endpoint, ListenAddr};
 
 text_value!(
@@ -161,10 +162,11 @@ impl FromStr for HostName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match bracketed(text) {
-            Some(Ok(_)) => Ok(Self(text.to_ascii_lowercase())),
-            None if is_host_name(text) => Ok(Self(text.to_ascii_lowercase())),
-            Some(Err(())) | None => Err(format!(
+        // Read as requests' hosts are, so that the two are compared in one spelling; a port would be lost there.
+        let has_port = !text.ends_with(']') && text.contains(':');
+        match Host::parse(text.as_bytes()) {
+            Ok(host) if !has_port && !text.contains('*') => Ok(Self(host.as_str().to_owned())),
+            Ok(_) | Err(_) => Err(format!(
                 "`{text}` is no host; write a name or an address, without port and without `*`"
             )),
         }
@@ -196,7 +198,7 @@ impl fmt::Display for ProbePath {
 }
 
 /// The address in brackets, where there are brackets.
-fn bracketed(host: &str) -> Option<Result<IpAddr, ()>> {
+fn bracketed(host: &str) -> Option<Result<Ipv6Addr, ()>> {
     let inside = host.strip_prefix('[')?.strip_suffix(']')?;
     Some(inside.parse().map_err(drop))
 }
@@ -266,7 +268,9 @@ mod tests {
             assert!(!accepts::<Database>(text), "{text}");
         }
         assert!(accepts::<HostName>("[::1]") && accepts::<HostName>("api.example.com"));
-        for text in ["", "*.example.com", "a:80", "a..b", "a."] {
+        let normal = "[0:0::0001]".parse::<HostName>().map(|host| host.0);
+        assert_eq!(normal.as_deref(), Ok("[::1]"));
+        for text in ["", "*.example.com", "a:80", "[::1]:80", "a..b", "a."] {
             assert!(!accepts::<HostName>(text), "{text}");
         }
     }
