@@ -1,6 +1,11 @@
 //! From header to decision, and the parts of it: hashing, judging, the whole, at a thousand to a million keys.
 //!
 //! `cargo bench --profile dist --bench decision`
+#![expect(
+    clippy::expect_used,
+    clippy::unreachable,
+    reason = "a bench that judges something else is to stop"
+)]
 
 mod common;
 

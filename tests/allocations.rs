@@ -1,5 +1,6 @@
 //! A warm decision allocates nothing: counted by an allocator, for each family.
-#![cfg(all(test, feature = "replica"))]
+#![cfg(test)]
+#![cfg(feature = "replica")]
 
 #[path = "../benches/common/mod.rs"]
 mod common;

@@ -32,18 +32,19 @@ pub const KINDS: [Kind; 3] = [Kind::Org, Kind::Workspace, Kind::Access];
 /// The token of key `i`, of the form that its family has.
 pub fn token(i: u64) -> String {
     let random = blake3::hash(&i.to_le_bytes()).to_hex();
+    let part = |from: usize, to: usize| random.get(from..to).unwrap_or_default();
     let uuid = format!(
         "{}-{}-4{}-8{}-{}",
-        &random[..8],
-        &random[8..12],
-        &random[12..15],
-        &random[15..18],
-        &random[18..30]
+        part(0, 8),
+        part(8, 12),
+        part(12, 15),
+        part(15, 18),
+        part(18, 30)
     );
     match kind(i) {
         Kind::Org => format!("iak_org-{}_{uuid}", i % 1000),
         Kind::Workspace => uuid,
-        Kind::Access => format!("sk-orq-01JD8X2C{i:018}-{}", &random[..40]),
+        Kind::Access => format!("sk-orq-01JD8X2C{i:018}-{}", part(0, 40)),
     }
 }
 

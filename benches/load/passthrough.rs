@@ -1,6 +1,7 @@
 //! The yardstick: Pingora as it comes, forwarding everything to one upstream, with the settings that Keyward uses.
 //!
 //! `passthrough LISTEN UPSTREAM`, for example `passthrough 127.0.0.1:7000 127.0.0.1:7001`. One worker thread.
+#![expect(clippy::print_stderr, reason = "it is a command")]
 
 use std::sync::Arc;
 

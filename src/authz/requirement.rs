@@ -17,6 +17,10 @@ use super::value::Value;
 pub struct InvalidRequirement(pub String);
 
 /// What a route requires.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one a route, and it stays where it was made"
+)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Requirement {
     /// Nothing: everyone passes, keys are ignored and removed.

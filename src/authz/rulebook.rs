@@ -197,6 +197,10 @@ impl Rulebook {
     }
 
     /// The route and its policy, once the path is known to be canonical for that route.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a denial is handed on once; a box would cost each refusal an allocation"
+    )]
     fn choose_route(
         &self,
         facts: &RequestFacts<'_>,

@@ -292,9 +292,9 @@ mod tests {
     fn a_head_tells_where_its_parts_are() {
         let text = "GET /a?b HTTP/1.1\r\nHost: h\r\n\r\nrest";
         let head = head(text);
-        assert_eq!(&text[head.method.clone()], "GET");
-        assert_eq!(&text[head.target.clone()], "/a?b");
-        assert_eq!(&text[head.bytes..], "rest");
+        assert_eq!(text.get(head.method.clone()), Some("GET"));
+        assert_eq!(text.get(head.target.clone()), Some("/a?b"));
+        assert_eq!(text.get(head.bytes..), Some("rest"));
         assert!(head.keep_alive);
         assert!(head.framing.is_done());
     }
@@ -332,7 +332,8 @@ mod tests {
         let long = "a".repeat(9000);
         let line = format!("GET /{long} HTTP/1.1\r\nHost: h\r\n\r\n");
         assert_eq!(reason(&line), Some(Reason::UriTooLong));
-        assert_eq!(reason(&line[..8800]), Some(Reason::UriTooLong));
+        let cut = line.get(..8800).unwrap();
+        assert_eq!(reason(cut), Some(Reason::UriTooLong));
         let many = "a: b\r\n".repeat(120);
         let many = format!("GET / HTTP/1.1\r\nHost: h\r\n{many}\r\n");
         assert_eq!(reason(&many), Some(Reason::HeadersTooLarge));
