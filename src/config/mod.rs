@@ -1,7 +1,7 @@
 //! The configuration: a YAML file and the environment, to what each component is started with, or every mistake in it.
 //!
-//! The file goes one way: text → tree with places ([`parse`]) → checked against the schema of the types in [`raw`]
-//! ([`check`]) → read into them → resolved, field against field, into the `Config` of each component ([`resolve`]).
+//! The file goes one way: text → tree with places (`parse`) → checked against the schema of the types in [`raw`]
+//! (`check`) → read into them → resolved, field against field, into the `Config` of each component (`resolve`).
 //! Each step reports all that it finds and hands on what is usable, so that one run names every mistake.
 //!
 //! Opens no other file, no socket and no database, and starts nothing.

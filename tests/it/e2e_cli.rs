@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::e2e_support::{Ended, Quickstart, finish, keyward, run};
 
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 17] = [
     &[],
     &["quickstart"],
     &["run"],
@@ -22,7 +22,6 @@ const COMMANDS: [&[&str]; 18] = [
     &["keys", "disable"],
     &["keys", "revoke"],
     &["keys", "delete"],
-    &["help"],
 ];
 
 #[test]
