@@ -126,6 +126,8 @@ pub fn edit_response(
     response: &mut ResponseHeader,
 ) -> Result<()> {
     clean_response(response, &exchange.trace)?;
+    // Ours, whatever the upstream's is: the version is one hop's own business as well.
+    response.set_version(Version::HTTP_11);
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         exchange.line.open_tunnel();
         select_bearer(exchange, session.req_header(), response)?;

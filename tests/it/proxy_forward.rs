@@ -350,3 +350,12 @@ async fn odd_but_legal_paths_are_forwarded_as_received() {
         assert_eq!(last.request_line(), format!("{line} HTTP/1.1"));
     }
 }
+
+#[tokio::test]
+async fn the_version_of_an_answer_is_ours() {
+    let upstream =
+        Recorder::answering(|_| b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()).await;
+    let gateway = Setup::new(upstream.address).start();
+    let answer = gateway.ask(request("GET /open/x", &[])).await;
+    assert!(answer.head.starts_with("HTTP/1.1 200 OK\r\n"), "{answer:?}");
+}
