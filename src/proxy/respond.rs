@@ -9,7 +9,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::config::ErrorStyle;
-use crate::authz::{Denial, Needed, Reason};
+use crate::authz::{Denial, Reason};
+use crate::wire::needed;
 
 /// Seconds after which a client that met a 503 or 429 may try again.
 const RETRY_AFTER: &str = "1";
@@ -104,7 +105,7 @@ fn prisme(denial: &Denial) -> Value {
     let class = class(denial.reason);
     let mut details = json!({ "reason": denial.reason.as_str() });
     if let (Some(needed), Some(details)) = (&denial.needed, details.as_object_mut()) {
-        details.insert("needed".to_owned(), needs(needed));
+        details.insert("needed".to_owned(), needed::to_json(needed));
     }
     json!({ "error": class.error, "message": message(denial), "details": details })
 }
@@ -124,7 +125,7 @@ fn problem(denial: &Denial) -> Value {
         "reason": reason.as_str(),
     });
     if let (Some(needed), Some(problem)) = (&denial.needed, problem.as_object_mut()) {
-        problem.insert("needed".to_owned(), needs(needed));
+        problem.insert("needed".to_owned(), needed::to_json(needed));
     }
     problem
 }
@@ -134,24 +135,6 @@ fn message(denial: &Denial) -> Cow<'static, str> {
     match denial.detail {
         Some(detail) => Cow::Owned(format!("{sentence}: {detail}.")),
         None => Cow::Owned(format!("{sentence}.")),
-    }
-}
-
-fn needs(needed: &Needed) -> Value {
-    match needed {
-        Needed::Permission(permission) => json!({ "permission": permission }),
-        Needed::AnyPermission(permissions) => json!({ "any_permission": permissions }),
-        Needed::Scope(scopes) => json!({ "scopes": scopes }),
-        Needed::Org(org) => json!({ "org": org }),
-        Needed::Workspace(workspace) => json!({ "workspace": workspace }),
-        Needed::Rule { action, subject } => json!({ "action": action, "subject": subject }),
-        Needed::Access { domain, level } => json!({ "domain": domain, "level": level.as_str() }),
-        Needed::Project(project) => json!({ "project": project }),
-        Needed::AllProjects => json!({ "project_scope": "all" }),
-        Needed::Family(families) => {
-            let families: Vec<&str> = families.iter().map(|family| family.as_str()).collect();
-            json!({ "families": families })
-        }
     }
 }
 
@@ -219,6 +202,7 @@ mod tests {
     use http::Method;
 
     use super::*;
+    use crate::authz::Needed;
 
     fn wire(denial: &Denial, style: ErrorStyle) -> String {
         String::from_utf8(Answer::to_denial(denial, style).to_wire(true, false)).unwrap()

@@ -5,6 +5,7 @@
 mod change;
 pub mod decide;
 pub mod grants;
+pub mod needed;
 pub mod rule;
 pub mod time;
 pub mod value;

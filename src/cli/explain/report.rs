@@ -8,8 +8,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::authz::{
-    Decision, Denial, Determination, KeyRecord, Needed, Permit, RawGrants, RouteTable, Tenant,
+    Decision, Denial, Determination, KeyRecord, Permit, RawGrants, RouteTable, Tenant,
 };
+use crate::wire::needed;
 use crate::wire::time::format_rfc3339;
 
 /// What one step came to.
@@ -91,7 +92,7 @@ impl Report {
                 .determined_by
                 .as_ref()
                 .map_or(Value::Null, |by| determined_by(by, record)),
-            needed: denial.needed.as_ref().map(needed),
+            needed: denial.needed.as_ref().map(needed::to_json),
             passes_as: None,
             shadowed: None,
             steps: Vec::new(),
@@ -174,23 +175,6 @@ fn determined_by(determination: &Determination, record: Option<&KeyRecord>) -> V
         Determination::Rule(index) => json!({ "rule": index }),
         Determination::Access { domain, level } => {
             json!({ "domain": &**domain, "level": level.as_str() })
-        }
-    }
-}
-
-fn needed(needed: &Needed) -> Value {
-    match needed {
-        Needed::Permission(permission) => json!({ "permission": permission }),
-        Needed::AnyPermission(permissions) => json!({ "any_permission": permissions }),
-        Needed::Scope(scopes) => json!({ "scopes": scopes }),
-        Needed::Org(org) => json!({ "org": org }),
-        Needed::Workspace(workspace) => json!({ "workspace": workspace }),
-        Needed::Rule { action, subject } => json!({ "action": action, "subject": subject }),
-        Needed::Access { domain, level } => json!({ "domain": domain, "level": level.as_str() }),
-        Needed::Project(project) => json!({ "project": project }),
-        Needed::AllProjects => json!({ "project_scope": "all" }),
-        Needed::Family(families) => {
-            json!({ "families": families.iter().map(|family| family.as_str()).collect::<Vec<_>>() })
         }
     }
 }
