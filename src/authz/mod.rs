@@ -60,6 +60,6 @@ pub use rule::{
 pub use rulebook::{
     Admission, Anonymous, ForwardKey, KeyLookup, Pending, Policy, Rulebook, UserTokens,
 };
-pub use strip::{NamePatterns, Stripped, is_override_name};
+pub use strip::Stripped;
 pub use template::{Filled, InvalidTemplate, Template, TemplateScope};
 pub use value::{Attribute, Resource, Value, ValueRef};

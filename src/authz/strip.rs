@@ -1,58 +1,10 @@
-//! What is taken out of a request before it goes upstream: API keys, names that could pass for ours, names that
-//! claim another request line. Says what to remove; removes nothing itself.
+//! Where API keys stand in a request, well-formed or not, that they may be taken out before it goes upstream. Says
+//! what to remove; removes nothing itself.
 
 use http::HeaderName;
 
 use super::credential::{CredentialRules, CredentialSource, KeyForm, is_key_like, strip_bearer};
 use super::request::{decode_form, raw_pairs};
-
-/// Header names in every spelling that an upstream might take for the same: case, `_` and `.` as `-`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct NamePatterns(Vec<NamePattern>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct NamePattern {
-    folded: Box<str>,
-    /// Whether any further characters may follow.
-    open: bool,
-}
-
-impl NamePatterns {
-    /// The name that stays although it looks like an identity: a browser's own token.
-    pub const EXEMPT: &'static str = "x-prismeai-csrf-token";
-
-    /// Takes names, and beginnings of names that end in `*`, in any spelling.
-    pub fn new<'p>(patterns: impl IntoIterator<Item = &'p str>) -> Self {
-        let pattern = |text: &str| {
-            let (name, open) = match text.strip_suffix('*') {
-                Some(beginning) => (beginning, true),
-                None => (text, false),
-            };
-            let folded = name.bytes().map(|byte| char::from(fold_name_byte(byte)));
-            NamePattern {
-                folded: folded.collect(),
-                open,
-            }
-        };
-        Self(patterns.into_iter().map(pattern).collect())
-    }
-
-    /// Whether a header of this name is to be removed.
-    pub fn matches(&self, name: &str) -> bool {
-        self.0.iter().any(|pattern| pattern.matches(name)) && !is_spelling_of(name, Self::EXEMPT)
-    }
-}
-
-impl NamePattern {
-    fn matches(&self, name: &str) -> bool {
-        match name.as_bytes().split_at_checked(self.folded.len()) {
-            Some((beginning, rest)) => {
-                (self.open || rest.is_empty()) && folds_to(beginning, &self.folded)
-            }
-            None => false,
-        }
-    }
-}
 
 /// One byte of a header name, with what upstreams confuse made one.
 pub(super) const fn fold_name_byte(byte: u8) -> u8 {
@@ -69,31 +21,6 @@ pub(super) fn is_spelling_of(name: &str, canonical: &str) -> bool {
 
 fn folds_to(name: &[u8], folded: &str) -> bool {
     name.iter().copied().map(fold_name_byte).eq(folded.bytes())
-}
-
-/// Names by which a client could claim another method, path or host than its request line has. Never read, always
-/// removed.
-const OVERRIDES: [&str; 13] = [
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-host",
-    "x-original-method",
-    "x-original-uri",
-    "x-original-url",
-    "x-rewrite-uri",
-    "x-rewrite-url",
-    "x-forwarded-method",
-    "x-forwarded-path",
-    "x-forwarded-uri",
-    "x-forwarded-url",
-];
-
-/// Whether a header of this name claims another request line, in any spelling.
-pub fn is_override_name(name: &str) -> bool {
-    OVERRIDES
-        .iter()
-        .any(|canonical| is_spelling_of(name, canonical))
 }
 
 /// What becomes of a header line on its way upstream.
@@ -231,43 +158,6 @@ mod tests {
             Stripped::Remove => "remove".to_owned(),
             Stripped::Replace(value) => String::from_utf8(value).unwrap(),
         }
-    }
-
-    #[test]
-    fn identity_names_match_in_every_spelling() {
-        let patterns = NamePatterns::new(["x-prismeai-*", "X_Keyward-*", "x-org"]);
-        for name in [
-            "x-prismeai-user-id",
-            "X-PrismeAI_User.Id",
-            "x_prismeai_",
-            "x.keyward.org",
-            "X-ORG",
-            "x_org",
-        ] {
-            assert!(patterns.matches(name), "{name}");
-        }
-        for name in [
-            "x-prismea",
-            "x-orgs",
-            "y-prismeai-a",
-            "x-prismeai-csrf-token",
-            "",
-        ] {
-            assert!(!patterns.matches(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn names_that_claim_another_request_line_are_known() {
-        for name in [
-            "X-HTTP-Method-Override",
-            "x_original_url",
-            "X-Rewrite-URL",
-            "x-forwarded-uri",
-        ] {
-            assert!(is_override_name(name), "{name}");
-        }
-        assert!(!is_override_name("x-forwarded-for") && !is_override_name("x-original-urls"));
     }
 
     #[test]

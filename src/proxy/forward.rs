@@ -7,7 +7,6 @@ use std::borrow::Cow;
 
 use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HOST, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use percent_encoding::percent_decode_str;
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use smallvec::SmallVec;
@@ -15,7 +14,7 @@ use smallvec::SmallVec;
 use super::config::{IdentityConfig, NamePattern};
 use super::socket::Client;
 use super::trace::{CORRELATION_ID, TRACEPARENT, Trace};
-use crate::authz::{CredentialRules, CredentialSource, KeyForm, UserTokenSource};
+use crate::authz::{CredentialRules, CredentialSource, KeyForm, Stripped, UserTokenSource};
 
 /// Removed from every request: they claim another method, path, host, protocol or client than the request line and the
 /// connection do.
@@ -64,7 +63,8 @@ pub struct Hygiene {
     /// Never stripped for their name, in exactly this spelling.
     kept: Vec<HeaderName>,
     key_headers: Vec<HeaderName>,
-    key_queries: Vec<String>,
+    /// What knows where keys are.
+    credentials: CredentialRules,
     bearer: bool,
     websocket: bool,
 }
@@ -81,7 +81,7 @@ impl Hygiene {
                 .collect(),
             kept: vec![CSRF],
             key_headers: Vec::new(),
-            key_queries: Vec::new(),
+            credentials: credentials.clone(),
             bearer: false,
             websocket: false,
         };
@@ -121,7 +121,7 @@ impl Hygiene {
             match source {
                 CredentialSource::Bearer => self.bearer = true,
                 CredentialSource::WebSocketProtocol => self.websocket = true,
-                CredentialSource::Query(name) => self.key_queries.push(name.clone()),
+                CredentialSource::Query(_) => {}
                 CredentialSource::Header(name) => {
                     self.exact.push(normal(name.as_str()).into_owned());
                     self.key_headers.push(name.clone());
@@ -185,9 +185,15 @@ impl Hygiene {
         if !self.bearer {
             return;
         }
+        // A key in a malformed place is still a key: on an open route nobody has refused it.
+        let keyless = |value: &HeaderValue| {
+            self.credentials
+                .strip_header("authorization", value.as_bytes())
+                == Stripped::Keep
+        };
         let foreign = |value: &HeaderValue| match bearer(value.as_bytes()) {
             Some(token) => KeyForm::of(token) == Some(KeyForm::UserToken),
-            None => true,
+            None => keyless(value),
         };
         if !request.headers.get_all(AUTHORIZATION).iter().all(foreign) {
             request.remove_header(&AUTHORIZATION);
@@ -213,20 +219,7 @@ impl Hygiene {
 
     /// The query without the parameters that hold keys; `None` where it has none of them.
     pub fn clean_query(&self, query: &str) -> Option<String> {
-        if self.key_queries.is_empty() {
-            return None;
-        }
-        let holds_key = |pair: &&str| {
-            let name = pair.split('=').next().unwrap_or_default().replace('+', " ");
-            let name = percent_decode_str(&name).decode_utf8_lossy();
-            let name = name.strip_suffix("[]").unwrap_or(&name);
-            self.key_queries.iter().any(|key| key == name)
-        };
-        if !query.split('&').any(|pair| holds_key(&pair)) {
-            return None;
-        }
-        let rest: Vec<&str> = query.split('&').filter(|pair| !holds_key(pair)).collect();
-        Some(rest.join("&"))
+        self.credentials.strip_query(query)
     }
 
     /// Whether the answer to this upgrade must select `bearer`, because the client offered its key so.

@@ -47,6 +47,8 @@ async fn a_key_never_arrives_whatever_the_route_and_the_spelling() {
         format!("x_team_key: {KEY}"),
         format!("X-Team-Key: {KEY}"),
         format!("authorization: Bearer {KEY}"),
+        format!("authorization: {KEY}"),
+        format!("authorization: Basic dTpw, Bearer {KEY}"),
         format!("authorization: bEARER   {KEY}"),
     ] {
         let answer = gateway
