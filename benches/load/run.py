@@ -107,7 +107,8 @@ class Bench:
     def stop(self):
         for process in reversed(self.processes):
             if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
+                # Not SIGTERM: Pingora would sleep through its grace period of minutes.
+                process.send_signal(signal.SIGINT)
         for process in self.processes:
             process.wait(timeout=60)
 
