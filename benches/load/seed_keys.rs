@@ -36,7 +36,8 @@ async fn main() -> Result<(), Failure> {
         let orgs: Vec<OrgSlug> = (start..count.min(start + BATCH))
             .map(|i| OrgSlug::parse(&format!("org-{}", i % ORGS)))
             .collect::<Result<_, _>>()?;
-        let raws: Vec<RawKey> = orgs.iter().map(RawKey::org).collect::<Result<_, _>>()?;
+        let raws = orgs.iter().map(|org| RawKey::of(&org.into(), now()));
+        let raws: Vec<RawKey> = raws.collect::<Result<_, _>>()?;
         let keys = orgs
             .iter()
             .zip(&raws)
@@ -55,7 +56,7 @@ async fn main() -> Result<(), Failure> {
 
 fn new_key(org: &OrgSlug) -> Result<NewKey, Failure> {
     Ok(NewKey {
-        tenant: org.tenant(),
+        tenant: org.into(),
         slug: None,
         name: KeyName::parse("load")?,
         owner: None,

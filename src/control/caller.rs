@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use sqlx::SqliteConnection;
 
-use super::command::OrgSlug;
 use super::delegation::Authority;
 use super::error::CommandError;
 use super::store::{Shown, read};
@@ -90,23 +89,23 @@ impl Actor {
         }
     }
 
-    /// Lets the actor near the keys of an organisation at all.
+    /// Lets the actor near the keys of a tenant at all. Keys manage keys of organisations only.
     ///
     /// # Errors
     /// Another organisation's keys do not exist for a key; its own do, for one that may manage them.
-    pub(super) fn admit(&self, org: &OrgSlug) -> Result<(), CommandError> {
+    pub(super) fn admit(&self, tenant: &Tenant) -> Result<(), CommandError> {
         let Self::Key(principal) = self else {
             return Ok(());
         };
-        let (Tenant::Org(own), Grants::Org { permissions, .. }) =
-            (&principal.tenant, &principal.grants)
+        let (Tenant::Org(_), Tenant::Org(_), Grants::Org { permissions, .. }) =
+            (tenant, &principal.tenant, &principal.grants)
         else {
             return Err(CommandError::forbidden(
                 Reason::FamilyNotAccepted,
-                "keys of this family manage no keys",
+                "keys of this family manage no such keys",
             ));
         };
-        if own != org.as_str() {
+        if *tenant != principal.tenant {
             return Err(CommandError::NotFound);
         }
         let may_manage = RequiredPermission::parse(MANAGE_KEYS)

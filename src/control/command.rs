@@ -57,10 +57,11 @@ impl OrgSlug {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
 
-    /// The keys of this organisation.
-    pub fn tenant(&self) -> Tenant {
-        Tenant::Org(self.0.clone())
+impl From<&OrgSlug> for Tenant {
+    fn from(org: &OrgSlug) -> Self {
+        Self::Org(org.0.clone())
     }
 }
 
@@ -122,8 +123,6 @@ impl KeyName {
 pub const OWNER_KIND_CHARACTERS_MAX: usize = 64;
 /// Most characters of an owner's id.
 pub const OWNER_ID_CHARACTERS_MAX: usize = 256;
-/// Most permissions, and most scopes, of one key.
-pub const GRANTS_MAX: usize = 1024;
 /// Longest grace of a rotated secret: 30 days.
 pub const GRACE_SECONDS_MAX: u32 = 2_592_000;
 
@@ -158,42 +157,6 @@ fn label(field: &str, text: &str, characters_max: usize) -> Result<String, Inval
     Ok(text.to_owned())
 }
 
-/// Permissions and scopes that hold only what grants something.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct OrgGrants {
-    permissions: Vec<String>,
-    scopes: Vec<String>,
-}
-
-impl OrgGrants {
-    /// Takes permissions and scopes.
-    ///
-    /// # Errors
-    /// The first fault, and in which of the two fields.
-    pub fn parse(permissions: Vec<String>, scopes: Vec<String>) -> Result<Self, InvalidInput> {
-        for (field, written) in [("permissions", &permissions), ("scopes", &scopes)] {
-            if written.len() > GRANTS_MAX {
-                let problem = format!("has at most {GRANTS_MAX} entries");
-                return Err(InvalidInput::new(field, problem));
-            }
-        }
-        let grants = Self {
-            permissions,
-            scopes,
-        };
-        check_grants(&grants.raw())?;
-        Ok(grants)
-    }
-
-    /// As a key record holds them.
-    pub fn raw(&self) -> RawGrants {
-        RawGrants::Org {
-            permissions: self.permissions.clone(),
-            scopes: self.scopes.clone(),
-        }
-    }
-}
-
 /// Checks grants of any family on write, and names the field at fault as that family's API calls it.
 pub(super) fn check_grants(grants: &RawGrants) -> Result<(), InvalidInput> {
     validate_grants(grants).map_err(|fault| {
@@ -205,21 +168,6 @@ pub(super) fn check_grants(grants: &RawGrants) -> Result<(), InvalidInput> {
         };
         InvalidInput::new(field, format_args!("is refused: {fault}"))
     })
-}
-
-/// A new key of an organisation.
-#[derive(Debug, Clone)]
-pub struct CreateOrgKey {
-    /// Its name for machines, unique within the organisation.
-    pub slug: KeySlug,
-    /// Its name for people.
-    pub name: KeyName,
-    /// What it may do.
-    pub grants: OrgGrants,
-    /// Whom it is for.
-    pub owner: Option<Owner>,
-    /// When it expires; in the future.
-    pub expires_at: Timestamp,
 }
 
 /// What is to be different about a key; what is absent stays.
@@ -337,9 +285,9 @@ impl Sort {
     }
 }
 
-/// One page of the keys of an organisation.
+/// One page of the keys of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListOrgKeys {
+pub struct ListKeys {
     /// Keys a page.
     pub limit: u32,
     /// Which page; the first is 1.
@@ -352,7 +300,7 @@ pub struct ListOrgKeys {
     pub owner_id: Option<String>,
 }
 
-impl ListOrgKeys {
+impl ListKeys {
     /// Keys a page where nothing else is asked for.
     pub const LIMIT_DEFAULT: u32 = 50;
     /// Most keys a page.
@@ -364,7 +312,7 @@ impl ListOrgKeys {
     }
 }
 
-impl Default for ListOrgKeys {
+impl Default for ListKeys {
     fn default() -> Self {
         Self {
             limit: Self::LIMIT_DEFAULT,
@@ -376,7 +324,7 @@ impl Default for ListOrgKeys {
     }
 }
 
-/// A new key of any family, for those who write to the store directly.
+/// A new key of any family.
 #[derive(Debug, Clone)]
 pub struct NewKey {
     /// Whose it is; says the family too.

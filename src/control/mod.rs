@@ -19,9 +19,8 @@ mod token;
 pub use api::{ServeError, openapi_json};
 pub use caller::{Caller, MANAGE_KEYS};
 pub use command::{
-    CreateOrgKey, GRACE_SECONDS_MAX, GRANTS_MAX, InvalidInput, KeyName, KeySlug, ListOrgKeys,
-    NewKey, OWNER_ID_CHARACTERS_MAX, OWNER_KIND_CHARACTERS_MAX, OrgGrants, OrgSlug, PatchOrgKey,
-    RotateOrgKey, Sort, SortField, parse_owner,
+    GRACE_SECONDS_MAX, InvalidInput, KeyName, KeySlug, ListKeys, NewKey, OWNER_ID_CHARACTERS_MAX,
+    OWNER_KIND_CHARACTERS_MAX, OrgSlug, PatchOrgKey, RotateOrgKey, Sort, SortField, parse_owner,
 };
 pub use config::{AdminToken, Config, InvalidAdminToken};
 pub use delegation::{Authority, Excess};

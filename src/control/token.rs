@@ -6,8 +6,7 @@ use std::fmt;
 
 use ulid::Ulid;
 
-use super::command::OrgSlug;
-use crate::authz::{KeyDigest, KeyId, Pepper, Timestamp};
+use crate::authz::{KeyDigest, KeyId, Pepper, Tenant, Timestamp};
 
 /// The system gave no random bytes.
 #[derive(Debug, thiserror::Error)]
@@ -21,30 +20,20 @@ impl RawKey {
     /// Random bytes in the secret of an access key.
     const ACCESS_SECRET_BYTES: usize = 32;
 
-    /// A new key of an organisation: `iak_{orgSlug}_{uuid}`.
+    /// A new key of a tenant: `iak_{orgSlug}_{uuid}`, a UUID for a workspace, else `sk-orq-{ULID}-{secret}`.
     ///
     /// # Errors
     /// The system gave no random bytes.
-    pub fn org(org: &OrgSlug) -> Result<Self, NoRandomness> {
-        Ok(Self(format!("iak_{}_{}", org.as_str(), random_uuid()?)))
-    }
-
-    /// A new key of a workspace: a UUID.
-    ///
-    /// # Errors
-    /// The system gave no random bytes.
-    pub fn workspace() -> Result<Self, NoRandomness> {
-        random_uuid().map(Self)
-    }
-
-    /// A new access key: `sk-orq-{ULID}-{secret}`.
-    ///
-    /// # Errors
-    /// The system gave no random bytes.
-    pub fn access(now: Timestamp) -> Result<Self, NoRandomness> {
-        let secret: [u8; Self::ACCESS_SECRET_BYTES] = random()?;
-        let ulid = random_ulid(now)?;
-        Ok(Self(format!("sk-orq-{ulid}-{}", lower_hex(&secret))))
+    pub fn of(tenant: &Tenant, now: Timestamp) -> Result<Self, NoRandomness> {
+        match tenant {
+            Tenant::Org(slug) => Ok(Self(format!("iak_{slug}_{}", random_uuid()?))),
+            Tenant::Workspace(_) => random_uuid().map(Self),
+            Tenant::Access => {
+                let secret: [u8; Self::ACCESS_SECRET_BYTES] = random()?;
+                let ulid = random_ulid(now)?;
+                Ok(Self(format!("sk-orq-{ulid}-{}", lower_hex(&secret))))
+            }
+        }
     }
 
     /// The key itself, for the one answer that shows it.
@@ -100,27 +89,26 @@ fn lower_hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authz::{Family, PresentedKey};
+    use crate::authz::PresentedKey;
 
     const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
     #[test]
     fn every_minted_key_has_the_form_of_its_family() {
-        let org = OrgSlug::parse("acme-corp").unwrap();
-        let minted = [
-            (RawKey::org(&org).unwrap(), Family::Org),
-            (RawKey::workspace().unwrap(), Family::Workspace),
-            (RawKey::access(NOW).unwrap(), Family::Access),
-        ];
-        for (key, family) in minted {
+        for tenant in [
+            Tenant::Org("acme-corp".to_owned()),
+            Tenant::Workspace("w1".to_owned()),
+            Tenant::Access,
+        ] {
+            let key = RawKey::of(&tenant, NOW).unwrap();
             let presented = PresentedKey::parse(key.expose().as_bytes()).expect("a known form");
-            assert_eq!(presented.family(), family);
+            assert_eq!(presented.family(), tenant.family());
         }
     }
 
     #[test]
     fn a_raw_key_is_never_printed() {
-        let key = RawKey::workspace().unwrap();
+        let key = RawKey::of(&Tenant::Access, NOW).unwrap();
         assert!(!format!("{key:?}").contains(key.expose()));
     }
 

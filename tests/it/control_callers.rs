@@ -386,10 +386,9 @@ fn a_key_patches_and_rotates_only_keys_that_it_covers() {
 #[test]
 fn a_key_of_another_family_manages_nothing() {
     use keyward::authz::{RawAccess, RawGrants, Tenant};
-    use keyward::control::{Caller, KeyName, NewKey, RawKey};
+    use keyward::control::{Caller, KeyName, NewKey};
 
     let plane = Plane::start();
-    let raw = RawKey::access(plane.clock.now()).unwrap();
     let new = NewKey {
         tenant: Tenant::Access,
         slug: None,
@@ -402,11 +401,11 @@ fn a_key_of_another_family_manages_nothing() {
             ..RawAccess::default()
         }),
     };
-    let insert = plane
+    let made = plane
         .control
         .keys()
-        .insert_key(Caller::program("test"), new, &raw);
-    plane.runtime.block_on(insert).unwrap();
+        .create_key(Caller::program("test"), new);
+    let raw = plane.runtime.block_on(made).unwrap().value.raw;
     for org in ["acme", "nobody"] {
         let refused = plane.with_key(
             raw.expose(),

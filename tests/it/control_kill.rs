@@ -7,10 +7,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use keyward::authz::{PresentedKey, RawGrants, Timestamp};
+use keyward::authz::{KeyStatus, PresentedKey, RawGrants, Tenant, Timestamp};
 use keyward::control::{
-    Caller, Control, CreateOrgKey, KeyName, KeySlug, ListOrgKeys, OrgGrants, OrgSlug, PatchOrgKey,
-    RotateOrgKey,
+    Caller, Control, KeyName, KeySlug, ListKeys, NewKey, OrgSlug, PatchOrgKey, RotateOrgKey,
 };
 use tokio::runtime::Runtime;
 
@@ -24,6 +23,21 @@ fn org() -> OrgSlug {
     OrgSlug::parse("acme").unwrap()
 }
 
+fn new_key(slug: &str) -> NewKey {
+    NewKey {
+        tenant: Tenant::from(&org()),
+        slug: Some(KeySlug::parse(slug).unwrap()),
+        name: KeyName::parse("made").unwrap(),
+        owner: None,
+        status: KeyStatus::Active,
+        expires_at: Some(Timestamp::from_millis(START).plus_seconds(1_000_000)),
+        grants: RawGrants::Org {
+            permissions: vec![],
+            scopes: vec![],
+        },
+    }
+}
+
 /// The change that makes this revision. Each makes exactly one, so that a revision says what must be there.
 /// Gives the new secret, where there is one.
 fn make(runtime: &Runtime, control: &Control, revision: u64) -> Option<String> {
@@ -32,14 +46,7 @@ fn make(runtime: &Runtime, control: &Control, revision: u64) -> Option<String> {
     runtime.block_on(async {
         match revision % 4 {
             1 => {
-                let create = CreateOrgKey {
-                    slug: KeySlug::parse(&slug).unwrap(),
-                    name: KeyName::parse("made").unwrap(),
-                    grants: OrgGrants::default(),
-                    owner: None,
-                    expires_at: Timestamp::from_millis(START).plus_seconds(1_000_000),
-                };
-                let made = keys.create_org_key(CALLER, org(), create).await.unwrap();
+                let made = keys.create_key(CALLER, new_key(&slug)).await.unwrap();
                 assert_eq!(made.revision.0, revision);
                 Some(made.value.raw.expose().to_owned())
             }
@@ -48,7 +55,7 @@ fn make(runtime: &Runtime, control: &Control, revision: u64) -> Option<String> {
                     name: Some(KeyName::parse("renamed").unwrap()),
                     ..PatchOrgKey::default()
                 };
-                keys.patch_org_key(CALLER, org(), slug, patch)
+                keys.patch_org_key(CALLER, &org(), slug, patch)
                     .await
                     .unwrap();
                 None
@@ -56,7 +63,7 @@ fn make(runtime: &Runtime, control: &Control, revision: u64) -> Option<String> {
             3 => {
                 let rotate = RotateOrgKey::new(None, None).unwrap();
                 let rotated = keys
-                    .rotate_org_key(CALLER, org(), slug, rotate)
+                    .rotate_org_key(CALLER, &org(), slug, rotate)
                     .await
                     .unwrap();
                 Some(rotated.value.raw.expose().to_owned())
@@ -64,13 +71,15 @@ fn make(runtime: &Runtime, control: &Control, revision: u64) -> Option<String> {
             _ => {
                 // Every other key goes, so that some stay.
                 if revision.is_multiple_of(8) {
-                    keys.delete_org_key(CALLER, org(), slug).await.unwrap();
+                    keys.delete_key(CALLER, Tenant::from(&org()), slug)
+                        .await
+                        .unwrap();
                 } else {
                     let patch = PatchOrgKey {
                         disabled: Some(true),
                         ..PatchOrgKey::default()
                     };
-                    keys.patch_org_key(CALLER, org(), slug, patch)
+                    keys.patch_org_key(CALLER, &org(), slug, patch)
                         .await
                         .unwrap();
                 }
@@ -103,20 +112,20 @@ fn expected(revision: u64) -> BTreeMap<String, (String, bool)> {
 
 fn found(runtime: &Runtime, control: &Control) -> BTreeMap<String, (String, bool)> {
     let mut keys = BTreeMap::new();
-    let org = org();
+    let acme = Tenant::from(&org());
     for page in 1.. {
-        let asked = ListOrgKeys {
+        let asked = ListKeys {
             limit: 200,
             page,
-            ..ListOrgKeys::default()
+            ..ListKeys::default()
         };
-        let list = control.keys().list_org_keys(&CALLER, &org, &asked);
+        let list = control.keys().list_keys(&CALLER, &acme, &asked);
         let list = runtime.block_on(list).unwrap().value;
         if list.keys.is_empty() {
             break;
         }
         for key in list.keys {
-            let disabled = key.record.status != keyward::authz::KeyStatus::Active;
+            let disabled = key.record.status != KeyStatus::Active;
             assert!(matches!(key.record.grants, RawGrants::Org { .. }));
             keys.insert(key.slug.unwrap(), (key.record.name, disabled));
         }

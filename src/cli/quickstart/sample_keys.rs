@@ -3,7 +3,7 @@
 use crate::app::clock;
 use crate::authz::{KeyStatus, Owner, RawAccess, RawGrants, RawRule, Tenant, Value};
 use crate::cli::failure::{Failure, chain};
-use crate::control::{Caller, KeyName, KeySlug, Keys, NewKey, OrgSlug, RawKey};
+use crate::control::{Caller, KeyName, KeySlug, Keys, NewKey};
 
 use super::tour::SampleKeys;
 
@@ -22,30 +22,18 @@ pub async fn refresh(keys: &Keys) -> Result<SampleKeys, Failure> {
     keys.retire_keys_owned_by(CALLER, OWNER)
         .await
         .map_err(|error| failed(&error))?;
-    let acme = OrgSlug::parse("acme").map_err(|error| failed(&error))?;
-    let org = RawKey::org(&acme).map_err(|error| failed(&error))?;
-    let workspace = RawKey::workspace().map_err(|error| failed(&error))?;
-    let access = RawKey::access(clock::now()).map_err(|error| failed(&error))?;
-    let samples = [
-        (&org, acme.tenant(), org_grants()),
-        (
-            &workspace,
-            Tenant::Workspace("w1".to_owned()),
-            workspace_grants(),
-        ),
-        (&access, Tenant::Access, access_grants()),
-    ];
-    for (raw, tenant, grants) in samples {
-        let key = sample(tenant, grants)?;
-        keys.insert_key(CALLER, key, raw)
-            .await
-            .map_err(|error| failed(&error))?;
-    }
     Ok(SampleKeys {
-        org: org.expose().to_owned(),
-        workspace: workspace.expose().to_owned(),
-        access: access.expose().to_owned(),
+        org: create(keys, Tenant::Org("acme".to_owned()), org_grants()).await?,
+        workspace: create(keys, Tenant::Workspace("w1".to_owned()), workspace_grants()).await?,
+        access: create(keys, Tenant::Access, access_grants()).await?,
     })
+}
+
+/// Makes a key and gives the raw one.
+async fn create(keys: &Keys, tenant: Tenant, grants: RawGrants) -> Result<String, Failure> {
+    let made = keys.create_key(CALLER, sample(tenant, grants)?).await;
+    made.map(|made| made.value.raw.expose().to_owned())
+        .map_err(|error| failed(&error))
 }
 
 fn failed(error: &dyn std::error::Error) -> Failure {

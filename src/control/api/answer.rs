@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Api;
 use super::input::preferred_wait;
-use crate::authz::Revision;
+use crate::control::service::Applied;
 
 /// At which revision the answer is true.
 const REVISION: HeaderName = HeaderName::from_static("keyward-revision");
@@ -37,9 +37,9 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
 }
 
 /// The answer to a question.
-pub(super) fn read(revision: Revision, body: &impl Serialize) -> Response {
-    let mut response = json(StatusCode::OK, body);
-    insert(&mut response, REVISION, &revision.0.to_string());
+pub(super) fn read(found: &Applied<impl Serialize>) -> Response {
+    let mut response = json(StatusCode::OK, &found.value);
+    insert(&mut response, REVISION, &found.revision.0.to_string());
     response
 }
 
@@ -48,11 +48,10 @@ pub(super) fn changed(
     api: &Api,
     asked: &HeaderMap,
     status: StatusCode,
-    revision: Revision,
-    body: &impl Serialize,
+    done: &Applied<impl Serialize>,
 ) -> Response {
-    let mut response = json(status, body);
-    insert(&mut response, REVISION, &revision.0.to_string());
+    let mut response = json(status, &done.value);
+    insert(&mut response, REVISION, &done.revision.0.to_string());
     if let Some(seconds) = preferred_wait(asked) {
         let gateways = api.0.keys.gateways();
         insert(

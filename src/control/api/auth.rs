@@ -6,15 +6,34 @@ use axum::http::{HeaderMap, header};
 
 use super::Api;
 use super::error::ApiError;
-use crate::authz::{CredentialRules, CredentialSource, Query, Reason};
+use crate::authz::{CredentialRules, CredentialSource, Query, Reason, Tenant};
 use crate::control::caller::Caller;
+use crate::control::command::InvalidInput;
 use crate::control::config::AdminToken;
+
+/// The caller, and what the path names, once it is known that the one may do anything in the other. Before the body
+/// is looked at, so that strangers learn nothing from its faults.
+///
+/// # Errors
+/// The request shows no live credential, the path names nothing, or the one may do nothing in the other.
+pub(super) async fn admitted<T>(
+    api: &Api,
+    headers: &HeaderMap,
+    named: Result<T, InvalidInput>,
+) -> Result<(Caller, T), ApiError>
+where
+    Tenant: for<'a> From<&'a T>,
+{
+    let caller = caller(api, headers)?;
+    let named = api.0.keys.admit(&caller, named).await?;
+    Ok((caller, named))
+}
 
 /// The caller that a request shows.
 ///
 /// # Errors
 /// It shows none, one of no known form, or more than one.
-pub(super) fn caller(api: &Api, headers: &HeaderMap) -> Result<Caller, ApiError> {
+fn caller(api: &Api, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let rules = CredentialRules::default();
     if sole_bearer(headers).is_some_and(|token| AdminToken::is_among(&api.0.admin_tokens, token)) {
         let shows_key = rules.sources.iter().any(|source| match source {

@@ -4,7 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 use super::answer;
 use crate::authz::Reason;
@@ -23,6 +23,24 @@ pub(super) struct ErrorBody {
     /// For programs: `reason`, `field`, `needed`, where there is one.
     #[schema(value_type = Object)]
     details: Value,
+}
+
+/// The refusals that every operation on keys has.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers that are made otherwise")]
+pub(super) enum Refusals {
+    /// A parameter or a field is refused, or more than one credential is shown.
+    #[response(status = 400)]
+    BadParameters(ErrorBody),
+    /// No live credential.
+    #[response(status = 401)]
+    Unauthenticated(ErrorBody),
+    /// The credential may not.
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// There is no such thing for this credential.
+    #[response(status = 404)]
+    NotFound(ErrorBody),
 }
 
 /// A refusal on its way to an answer.

@@ -6,17 +6,17 @@ use axum::response::Response;
 
 use super::Api;
 use super::answer;
-use super::auth::caller;
-use super::error::{ApiError, ErrorBody};
+use super::auth::admitted;
+use super::error::{ApiError, ErrorBody, Refusals};
 use super::input::{Body, Segments, moment, query};
 use super::org_shapes::{
     CreateBody, ListQuery, OrgApiKey, OrgApiKeyList, OrgApiKeyWithSecret, PatchBody, RotateBody,
     Success, with_secret, without_secret,
 };
-use crate::control::caller::Caller;
+use crate::authz::{KeyStatus, RawGrants, Tenant};
 use crate::control::command::{
-    CreateOrgKey, InvalidInput, KeyName, KeySlug, ListOrgKeys, OrgGrants, OrgSlug, PatchOrgKey,
-    RotateOrgKey, Sort, parse_owner,
+    InvalidInput, KeyName, KeySlug, ListKeys, NewKey, OrgSlug, PatchOrgKey, RotateOrgKey, Sort,
+    parse_owner,
 };
 
 /// Create an API key. The raw key is answered once, here.
@@ -25,10 +25,7 @@ use crate::control::command::{
     params(("orgSlug" = String, Path)), request_body = CreateBody,
     responses(
         (status = 201, description = "Created", body = OrgApiKeyWithSecret, headers(("Keyward-Revision" = u64))),
-        (status = 400, description = "A field is refused", body = ErrorBody),
-        (status = 401, description = "No live credential", body = ErrorBody),
-        (status = 403, description = "The credential may not", body = ErrorBody),
-        (status = 404, description = "Not an organization of the credential", body = ErrorBody),
+        Refusals,
         (status = 409, description = "The slug is taken", body = ErrorBody),
     )
 )]
@@ -38,24 +35,22 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (caller, org) = admitted(&api, &headers, &org).await?;
+    let (caller, org) = admitted(&api, &headers, OrgSlug::parse(&org)).await?;
     let body: CreateBody = body.parse()?;
-    let create = CreateOrgKey {
-        slug: KeySlug::parse(&body.slug)?,
+    let key = NewKey {
+        tenant: Tenant::from(&org),
+        slug: Some(KeySlug::parse(&body.slug)?),
         name: KeyName::parse(&body.name)?,
-        grants: OrgGrants::parse(body.permissions, body.scopes)?,
         owner: parse_owner(body.owner_type.as_deref(), body.owner_id.as_deref())?,
-        expires_at: moment("expiresAt", &body.expires_at)?,
+        status: KeyStatus::Active,
+        expires_at: Some(moment("expiresAt", &body.expires_at)?),
+        grants: RawGrants::Org {
+            permissions: body.permissions,
+            scopes: body.scopes,
+        },
     };
-    let made = api.0.keys.create_org_key(caller, org, create).await?;
-    let body = with_secret(made.value);
-    Ok(answer::changed(
-        &api,
-        &headers,
-        StatusCode::CREATED,
-        made.revision,
-        &body,
-    ))
+    let made = api.0.keys.create_key(caller, key).await?.map(with_secret);
+    Ok(answer::changed(&api, &headers, StatusCode::CREATED, &made))
 }
 
 /// List API keys. No raw key and no digest is shown.
@@ -64,10 +59,7 @@ pub(super) async fn create(
     params(("orgSlug" = String, Path), ListQuery),
     responses(
         (status = 200, description = "One page", body = OrgApiKeyList, headers(("Keyward-Revision" = u64))),
-        (status = 400, description = "A parameter is refused", body = ErrorBody),
-        (status = 401, description = "No live credential", body = ErrorBody),
-        (status = 403, description = "The credential may not", body = ErrorBody),
-        (status = 404, description = "Not an organization of the credential", body = ErrorBody),
+        Refusals,
     )
 )]
 pub(super) async fn list(
@@ -76,14 +68,15 @@ pub(super) async fn list(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let (caller, org) = admitted(&api, &headers, &org).await?;
+    let (caller, org) = admitted(&api, &headers, OrgSlug::parse(&org)).await?;
     let asked = page_asked(query(&uri)?)?;
-    let page = api.0.keys.list_org_keys(&caller, &org, &asked).await?;
-    let list = OrgApiKeyList {
-        results: page.value.keys.into_iter().map(without_secret).collect(),
-        total: page.value.total,
-    };
-    Ok(answer::read(page.revision, &list))
+    let org = Tenant::from(&org);
+    let page = api.0.keys.list_keys(&caller, &org, &asked).await?;
+    let list = page.map(|page| OrgApiKeyList {
+        results: page.keys.into_iter().map(without_secret).collect(),
+        total: page.total,
+    });
+    Ok(answer::read(&list))
 }
 
 /// Fetch an API key, without the raw key.
@@ -92,9 +85,7 @@ pub(super) async fn list(
     params(("orgSlug" = String, Path), ("keyId" = String, Path, description = "Id or slug")),
     responses(
         (status = 200, description = "The key", body = OrgApiKey, headers(("Keyward-Revision" = u64))),
-        (status = 401, description = "No live credential", body = ErrorBody),
-        (status = 403, description = "The credential may not", body = ErrorBody),
-        (status = 404, description = "No such key", body = ErrorBody),
+        Refusals,
     )
 )]
 pub(super) async fn fetch(
@@ -102,9 +93,9 @@ pub(super) async fn fetch(
     Segments((org, key)): Segments<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let (caller, org) = admitted(&api, &headers, &org).await?;
-    let found = api.0.keys.org_key(&caller, &org, &key).await?;
-    Ok(answer::read(found.revision, &without_secret(found.value)))
+    let (caller, org) = admitted(&api, &headers, OrgSlug::parse(&org)).await?;
+    let found = api.0.keys.key(&caller, &Tenant::from(&org), &key).await?;
+    Ok(answer::read(&found.map(without_secret)))
 }
 
 /// Update an API key.
@@ -114,10 +105,7 @@ pub(super) async fn fetch(
     request_body = PatchBody,
     responses(
         (status = 200, description = "The key as it is now", body = OrgApiKey, headers(("Keyward-Revision" = u64))),
-        (status = 400, description = "A field is refused", body = ErrorBody),
-        (status = 401, description = "No live credential", body = ErrorBody),
-        (status = 403, description = "The credential may not", body = ErrorBody),
-        (status = 404, description = "No such key", body = ErrorBody),
+        Refusals,
         (status = 409, description = "The key was revoked, which is final", body = ErrorBody),
     )
 )]
@@ -127,7 +115,7 @@ pub(super) async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (caller, org) = admitted(&api, &headers, &org).await?;
+    let (caller, org) = admitted(&api, &headers, OrgSlug::parse(&org)).await?;
     let body: PatchBody = body.parse()?;
     let expires_at = body.expires_at.map(|text| moment("expiresAt", &text));
     let patch = PatchOrgKey {
@@ -139,15 +127,9 @@ pub(super) async fn patch(
         expires_at: expires_at.transpose()?,
         disabled: body.disabled,
     };
-    let patched = api.0.keys.patch_org_key(caller, org, key, patch).await?;
-    let body = without_secret(patched.value);
-    Ok(answer::changed(
-        &api,
-        &headers,
-        StatusCode::OK,
-        patched.revision,
-        &body,
-    ))
+    let patched = api.0.keys.patch_org_key(caller, &org, key, patch).await?;
+    let patched = patched.map(without_secret);
+    Ok(answer::changed(&api, &headers, StatusCode::OK, &patched))
 }
 
 /// Delete an API key.
@@ -156,9 +138,7 @@ pub(super) async fn patch(
     params(("orgSlug" = String, Path), ("keyId" = String, Path, description = "Id or slug")),
     responses(
         (status = 200, description = "It is gone", body = Success, headers(("Keyward-Revision" = u64))),
-        (status = 401, description = "No live credential", body = ErrorBody),
-        (status = 403, description = "The credential may not", body = ErrorBody),
-        (status = 404, description = "No such key", body = ErrorBody),
+        Refusals,
     )
 )]
 pub(super) async fn delete(
@@ -166,16 +146,14 @@ pub(super) async fn delete(
     Segments((org, key)): Segments<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let (caller, org) = admitted(&api, &headers, &org).await?;
-    let deleted = api.0.keys.delete_org_key(caller, org, key).await?;
-    let body = Success { success: true };
-    Ok(answer::changed(
-        &api,
-        &headers,
-        StatusCode::OK,
-        deleted.revision,
-        &body,
-    ))
+    let (caller, org) = admitted(&api, &headers, OrgSlug::parse(&org)).await?;
+    let deleted = api
+        .0
+        .keys
+        .delete_key(caller, Tenant::from(&org), key)
+        .await?;
+    let deleted = deleted.map(|_| Success { success: true });
+    Ok(answer::changed(&api, &headers, StatusCode::OK, &deleted))
 }
 
 /// Give an API key a new secret. The raw key is answered once, here.
@@ -185,10 +163,7 @@ pub(super) async fn delete(
     request_body = Option<RotateBody>,
     responses(
         (status = 200, description = "Rotated", body = OrgApiKeyWithSecret, headers(("Keyward-Revision" = u64))),
-        (status = 400, description = "A field is refused", body = ErrorBody),
-        (status = 401, description = "No live credential", body = ErrorBody),
-        (status = 403, description = "The credential may not", body = ErrorBody),
-        (status = 404, description = "No such key", body = ErrorBody),
+        Refusals,
         (status = 409, description = "The key was revoked, which is final", body = ErrorBody),
     )
 )]
@@ -198,44 +173,26 @@ pub(super) async fn rotate(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (caller, org) = admitted(&api, &headers, &org).await?;
+    let (caller, org) = admitted(&api, &headers, OrgSlug::parse(&org)).await?;
     let body: RotateBody = body.parse_or_default()?;
     let expires_at = body.expires_at.map(|text| moment("expiresAt", &text));
     let rotate = RotateOrgKey::new(expires_at.transpose()?, body.grace_period_seconds)?;
-    let rotated = api.0.keys.rotate_org_key(caller, org, key, rotate).await?;
-    let body = with_secret(rotated.value);
-    Ok(answer::changed(
-        &api,
-        &headers,
-        StatusCode::OK,
-        rotated.revision,
-        &body,
-    ))
+    let rotated = api.0.keys.rotate_org_key(caller, &org, key, rotate).await?;
+    let rotated = rotated.map(with_secret);
+    Ok(answer::changed(&api, &headers, StatusCode::OK, &rotated))
 }
 
-/// The caller and the organisation, once it is known that the one may do anything in the other. Before the body is
-/// looked at, so that strangers learn nothing from its faults.
-async fn admitted(
-    api: &Api,
-    headers: &HeaderMap,
-    org: &str,
-) -> Result<(Caller, OrgSlug), ApiError> {
-    let caller = caller(api, headers)?;
-    let org = api.0.keys.admit(&caller, org).await?;
-    Ok((caller, org))
-}
-
-fn page_asked(query: ListQuery) -> Result<ListOrgKeys, InvalidInput> {
-    let limit = query.limit.unwrap_or(ListOrgKeys::LIMIT_DEFAULT);
-    if !(1..=ListOrgKeys::LIMIT_MAX).contains(&limit) {
-        let problem = format!("is 1 to {}", ListOrgKeys::LIMIT_MAX);
+fn page_asked(query: ListQuery) -> Result<ListKeys, InvalidInput> {
+    let limit = query.limit.unwrap_or(ListKeys::LIMIT_DEFAULT);
+    if !(1..=ListKeys::LIMIT_MAX).contains(&limit) {
+        let problem = format!("is 1 to {}", ListKeys::LIMIT_MAX);
         return Err(InvalidInput::new("limit", problem));
     }
     let page = query.page.unwrap_or(1);
     if page == 0 {
         return Err(InvalidInput::new("page", "is 1 or more"));
     }
-    Ok(ListOrgKeys {
+    Ok(ListKeys {
         limit,
         page,
         sort: match query.sort {

@@ -107,11 +107,9 @@ pub(super) async fn validate(
         .and_then(PresentedKey::parse)
         .filter(|key| key.family() == Family::Org)
         .ok_or_else(ApiError::invalid_key)?;
-    let revision = api.0.keys.revision();
-    match api.0.keys.validate_org_key(&org, &shown).await? {
-        Some(key) => Ok(answer::read(revision, &without_secret(key))),
-        None => Err(ApiError::invalid_key()),
-    }
+    let found = api.0.keys.validate_org_key(&org, &shown).await?;
+    let valid = found.ok_or_else(ApiError::invalid_key)?;
+    Ok(answer::read(&valid.map(without_secret)))
 }
 
 /// The key in header or body; none where they hold different ones.

@@ -1,7 +1,8 @@
-//! Commands of this program itself: keys of any family written straight to the store, and usage.
+//! Commands of this program itself: keys of any family written with secrets that were made elsewhere, and usage.
 
+use super::key::{self, insert, replace};
 use super::{Applied, Command, Keys};
-use crate::authz::{KeyDigest, KeyId, KeyRecord, KeyStatus};
+use crate::authz::{KeyDigest, KeyId, KeyStatus};
 use crate::control::caller::Caller;
 use crate::control::command::NewKey;
 use crate::control::error::CommandError;
@@ -10,28 +11,11 @@ use crate::control::token::{self, RawKey};
 use crate::wire::SecretDigest;
 
 impl Keys {
-    /// Writes a key of any family whose secret the caller made.
+    /// Writes many keys, of any family, whose secrets the caller made, as one change: all of them or none.
     ///
     /// # Errors
-    /// Grants that would be refused on write or are of another family, a slug or a secret that is taken, or the
-    /// store failed.
-    pub async fn insert_key(
-        &self,
-        caller: Caller,
-        key: NewKey,
-        raw: &RawKey,
-    ) -> Result<Applied<StoredKey>, CommandError> {
-        let applied = self.insert_keys(caller, vec![(key, raw)]).await?;
-        let revision = applied.revision;
-        let mut keys = applied.value;
-        let value = keys.pop().ok_or(CommandError::NotFound)?;
-        Ok(Applied { value, revision })
-    }
-
-    /// Writes many keys as one change: all of them or none.
-    ///
-    /// # Errors
-    /// As [`Keys::insert_key`], for the first key at fault.
+    /// Of the first key at fault: grants that are refused on write or are of another family, a slug or a secret that
+    /// is taken. Or the store failed.
     pub async fn insert_keys(
         &self,
         caller: Caller,
@@ -82,42 +66,6 @@ impl Command for Insert {
     }
 }
 
-async fn insert(
-    transaction: &mut WriteTransaction<'_>,
-    by: &Audited,
-    id: KeyId,
-    key: NewKey,
-    digest: SecretDigest,
-) -> Result<StoredKey, CommandError> {
-    let slug = key.slug.map(|slug| slug.as_str().to_owned());
-    if let Some(slug) = &slug
-        && read::slug_is_taken(transaction.connection(), &key.tenant, slug).await?
-    {
-        return Err(CommandError::SlugTaken(slug.clone()));
-    }
-    if read::secret_is_taken(transaction.connection(), &digest).await? {
-        return Err(CommandError::SecretTaken);
-    }
-    let now = transaction.now();
-    let key = StoredKey {
-        record: KeyRecord {
-            id,
-            tenant: key.tenant,
-            name: key.name.as_str().to_owned(),
-            owner: key.owner,
-            status: key.status,
-            expires_at: key.expires_at,
-            grants: key.grants,
-            revision: transaction.revision(),
-        },
-        slug,
-        created_at: now,
-        updated_at: now,
-    };
-    transaction.insert(by, &key, digest).await?;
-    Ok(key)
-}
-
 struct Retire {
     caller: Caller,
     owner_kind: String,
@@ -140,9 +88,7 @@ impl Command for Retire {
             }
             let mut after = before.clone();
             after.record.status = KeyStatus::Revoked;
-            after.record.revision = transaction.revision();
-            after.updated_at = transaction.now();
-            transaction.update(&revoke, &before, &after).await?;
+            replace(transaction, &revoke, &before, &mut after).await?;
             revoked += 1;
         }
         Ok(revoked)
@@ -170,8 +116,5 @@ async fn audited(
 ) -> Result<Audited, CommandError> {
     let now = transaction.now();
     let actor = caller.judge(transaction.connection(), now).await?;
-    Ok(Audited {
-        actor: actor.name(),
-        action,
-    })
+    Ok(key::audited(&actor, action))
 }

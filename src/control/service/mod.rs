@@ -4,6 +4,7 @@
 //! order of revisions, whether or not anybody still waits for the answer.
 
 mod direct;
+mod key;
 mod org;
 
 use std::fmt;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::caller::Caller;
-use super::command::{ListOrgKeys, OrgSlug};
+use super::command::InvalidInput;
 use super::error::CommandError;
 use super::store::{Shown, Store, StoreError, StoredKey, Usage, WriteTransaction, load, read};
 use super::token::RawKey;
@@ -27,6 +28,16 @@ pub struct Applied<T> {
     pub value: T,
     /// The revision of the change, or the present one where nothing had to change.
     pub revision: Revision,
+}
+
+impl<T> Applied<T> {
+    /// The same of another outcome.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Applied<U> {
+        Applied {
+            value: change(self.value),
+            revision: self.revision,
+        }
+    }
 }
 
 /// A key and its secret, which nobody will see again.
@@ -146,60 +157,24 @@ impl Keys {
         Caller::key(Shown::new(key, self.0.pepper.as_ref()))
     }
 
-    /// The organisation that a path names, for a caller with a live key that may do something there.
+    /// What a path names, for a caller with a live key that may do something there.
     ///
     /// # Errors
-    /// As any command of this caller on that organisation would fail; or the path names none.
-    pub(super) async fn admit(&self, caller: &Caller, org: &str) -> Result<OrgSlug, CommandError> {
+    /// As any command of this caller on that tenant would fail; or the path names none, which only a live caller is
+    /// told.
+    pub(super) async fn admit<T>(
+        &self,
+        caller: &Caller,
+        named: Result<T, InvalidInput>,
+    ) -> Result<T, CommandError>
+    where
+        Tenant: for<'a> From<&'a T>,
+    {
         let mut connection = self.0.store.readers().acquire().await?;
         let actor = caller.judge(&mut connection, self.now()).await?;
-        let org = OrgSlug::parse(org)?;
-        actor.admit(&org)?;
-        Ok(org)
-    }
-
-    /// One page of the keys of an organisation.
-    ///
-    /// # Errors
-    /// The caller may not see them, or the store failed.
-    pub async fn list_org_keys(
-        &self,
-        caller: &Caller,
-        org: &OrgSlug,
-        asked: &ListOrgKeys,
-    ) -> Result<Applied<Page>, CommandError> {
-        let revision = self.revision();
-        let mut connection = self.0.store.readers().acquire().await?;
-        caller
-            .judge(&mut connection, self.now())
-            .await?
-            .admit(org)?;
-        let (keys, total) = read::list(&mut connection, org, asked).await?;
-        let total = u64::try_from(total).unwrap_or(0);
-        let value = Page { keys, total };
-        Ok(Applied { value, revision })
-    }
-
-    /// One key of an organisation, by id or slug.
-    ///
-    /// # Errors
-    /// There is none, the caller may not see it, or the store failed.
-    pub async fn org_key(
-        &self,
-        caller: &Caller,
-        org: &OrgSlug,
-        id_or_slug: &str,
-    ) -> Result<Applied<StoredKey>, CommandError> {
-        let revision = self.revision();
-        let mut connection = self.0.store.readers().acquire().await?;
-        caller
-            .judge(&mut connection, self.now())
-            .await?
-            .admit(org)?;
-        let value = read::org_key(&mut connection, org, id_or_slug)
-            .await?
-            .ok_or(CommandError::NotFound)?;
-        Ok(Applied { value, revision })
+        let named = named?;
+        actor.admit(&Tenant::from(&named))?;
+        Ok(named)
     }
 
     /// The key of this organisation that was shown, if it may be used now. Says nothing of any other.
@@ -210,7 +185,8 @@ impl Keys {
         &self,
         org: &str,
         shown: &PresentedKey<'_>,
-    ) -> Result<Option<StoredKey>, StoreError> {
+    ) -> Result<Option<Applied<StoredKey>>, StoreError> {
+        let revision = self.revision();
         let shown = Shown::new(shown, self.0.pepper.as_ref());
         let mut connection = self.0.store.readers().acquire().await?;
         let Some(located) = read::by_secret(&mut connection, &shown).await? else {
@@ -221,8 +197,11 @@ impl Keys {
             retired_at: located.retired_at,
         };
         let is_live = lookup.live(self.now()).is_ok();
-        let tenant = Tenant::Org(org.to_owned());
-        Ok(Some(located.key).filter(|key| is_live && key.record.tenant == tenant))
+        let is_theirs = located.key.record.tenant == Tenant::Org(org.to_owned());
+        Ok((is_live && is_theirs).then_some(Applied {
+            value: located.key,
+            revision,
+        }))
     }
 
     /// Notes down how often keys were used. No change of what anyone may do, and so no revision.

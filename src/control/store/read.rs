@@ -3,12 +3,12 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection as _, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
-use super::row::{KEY_COLUMNS, key, secret, select_keys};
+use super::row::{KEY_COLUMNS, digest_columns, key, secret, select_keys, tenant_text};
 use super::{ReadOnlyStore, Store, StoreError, StoredKey};
 use crate::authz::{
     KeyDigest, KeyId, Pepper, PresentedKey, Revision, Sha256Digest, Tenant, Timestamp,
 };
-use crate::control::command::{ListOrgKeys, OrgSlug, SortField};
+use crate::control::command::{ListKeys, SortField};
 use crate::wire::{Epoch, Secret, SecretDigest};
 
 /// The digests by which a key that somebody showed is found.
@@ -117,18 +117,19 @@ pub(in crate::control) async fn by_secret(
     .transpose()
 }
 
-/// The key of an organisation that has this id, else the one that has this slug.
-pub(in crate::control) async fn org_key(
+/// The key of a tenant that has this id, else the one that has this slug.
+pub(in crate::control) async fn by_name(
     connection: &mut SqliteConnection,
-    org: &OrgSlug,
+    tenant: &Tenant,
     id_or_slug: &str,
 ) -> Result<Option<StoredKey>, StoreError> {
     const QUERY: &str = select_keys!(
-        "FROM keys k WHERE k.family = 'org' AND k.tenant = ?1 AND (k.id = ?2 OR k.slug = ?2) ",
-        "ORDER BY k.id = ?2 DESC LIMIT 1",
+        "FROM keys k WHERE k.family = ?1 AND k.tenant = ?2 AND (k.id = ?3 OR k.slug = ?3) ",
+        "ORDER BY k.id = ?3 DESC LIMIT 1",
     );
     let row = sqlx::query(QUERY)
-        .bind(org.as_str())
+        .bind(tenant.family().as_str())
+        .bind(tenant_text(tenant))
         .bind(id_or_slug)
         .fetch_optional(connection)
         .await?;
@@ -145,7 +146,7 @@ pub(in crate::control) async fn slug_is_taken(
         "SELECT EXISTS (SELECT 1 FROM keys WHERE family = ? AND tenant = ? AND slug = ?)",
     )
     .bind(tenant.family().as_str())
-    .bind(super::row::tenant_text(tenant))
+    .bind(tenant_text(tenant))
     .bind(slug)
     .fetch_one(connection)
     .await?)
@@ -156,7 +157,7 @@ pub(in crate::control) async fn secret_is_taken(
     connection: &mut SqliteConnection,
     digest: &SecretDigest,
 ) -> Result<bool, StoreError> {
-    let (kind, digest) = super::row::digest_columns(digest);
+    let (kind, digest) = digest_columns(digest);
     Ok(
         sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM secrets WHERE digest = ? AND kind = ?)")
             .bind(digest)
@@ -179,31 +180,33 @@ pub(in crate::control) async fn owned_by(
     rows.iter().map(key).collect()
 }
 
-/// One page of the keys of an organisation, and how many keys all pages have together.
+/// One page of the keys of a tenant, and how many keys all pages have together.
 pub(in crate::control) async fn list(
     connection: &mut SqliteConnection,
-    org: &OrgSlug,
-    asked: &ListOrgKeys,
+    tenant: &Tenant,
+    asked: &ListKeys,
 ) -> Result<(Vec<StoredKey>, i64), StoreError> {
     let mut transaction = connection.begin().await?;
     let mut total = QueryBuilder::new("SELECT count(*) FROM keys k");
-    push_filter(&mut total, org, asked);
+    push_filter(&mut total, tenant, asked);
     let total = total
         .build_query_scalar()
         .fetch_one(&mut *transaction)
         .await?;
     let mut page = QueryBuilder::new(select_keys!("FROM keys k"));
-    push_filter(&mut page, org, asked);
+    push_filter(&mut page, tenant, asked);
     push_page(&mut page, asked);
     let rows: Vec<SqliteRow> = page.build().fetch_all(&mut *transaction).await?;
     let keys = rows.iter().map(key).collect::<Result<_, _>>()?;
     Ok((keys, total))
 }
 
-fn push_filter(query: &mut QueryBuilder<Sqlite>, org: &OrgSlug, asked: &ListOrgKeys) {
+fn push_filter(query: &mut QueryBuilder<Sqlite>, tenant: &Tenant, asked: &ListKeys) {
     query
-        .push(" WHERE k.family = 'org' AND k.tenant = ")
-        .push_bind(org.as_str().to_owned());
+        .push(" WHERE k.family = ")
+        .push_bind(tenant.family().as_str())
+        .push(" AND k.tenant = ")
+        .push_bind(tenant_text(tenant).to_owned());
     if let Some(kind) = &asked.owner_kind {
         query.push(" AND k.owner_kind = ").push_bind(kind.clone());
     }
@@ -216,7 +219,7 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, org: &OrgSlug, asked: &ListOrgK
 ///
 /// Where an owner is asked for, a `+` keeps SQLite from walking all keys in order of creation instead of going
 /// straight to the few of that owner.
-fn push_page(query: &mut QueryBuilder<Sqlite>, asked: &ListOrgKeys) {
+fn push_page(query: &mut QueryBuilder<Sqlite>, asked: &ListKeys) {
     let column = match asked.sort.field {
         SortField::CreatedAt => "k.created_at",
         SortField::UpdatedAt => "k.updated_at",

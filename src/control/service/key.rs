@@ -1,0 +1,309 @@
+//! What the commands of all families have in common: letting a caller near, finding a key, and making, changing,
+//! listing and deleting keys.
+//!
+//! It knows no family's fields.
+
+use sqlx::Sqlite;
+use sqlx::pool::PoolConnection;
+
+use super::{Applied, Command, Keys, Minted, Page};
+use crate::authz::{Family, KeyDigest, KeyId, KeyRecord, Revision, Tenant, Timestamp};
+use crate::control::caller::{Actor, Caller};
+use crate::control::command::{InvalidInput, ListKeys, NewKey};
+use crate::control::error::CommandError;
+use crate::control::store::{Audited, StoredKey, WriteTransaction, read};
+use crate::control::token::{self, RawKey};
+use crate::wire::SecretDigest;
+
+impl Keys {
+    /// Makes a key and its secret.
+    ///
+    /// # Errors
+    /// Grants that are refused on write or are of another family, a slug that is taken, an expiry that has passed,
+    /// a caller that may not, or the store failed.
+    pub async fn create_key(
+        &self,
+        caller: Caller,
+        key: NewKey,
+    ) -> Result<Applied<Minted>, CommandError> {
+        key.check()?;
+        let now = self.now();
+        let raw = RawKey::of(&key.tenant, now)?;
+        let command = Create {
+            caller,
+            id: token::new_id(now)?,
+            digest: self.digest(&raw),
+            key,
+        };
+        let made = self.write(command).await?;
+        Ok(made.map(|key| Minted { key, raw }))
+    }
+
+    /// One page of the keys of a tenant.
+    ///
+    /// # Errors
+    /// The caller may not see them, or the store failed.
+    pub async fn list_keys(
+        &self,
+        caller: &Caller,
+        tenant: &Tenant,
+        asked: &ListKeys,
+    ) -> Result<Applied<Page>, CommandError> {
+        let (mut connection, revision) = self.reader(caller, tenant).await?;
+        let (keys, total) = read::list(&mut connection, tenant, asked).await?;
+        let total = u64::try_from(total).unwrap_or(0);
+        let value = Page { keys, total };
+        Ok(Applied { value, revision })
+    }
+
+    /// One key of a tenant, by id, or by slug where its family has slugs.
+    ///
+    /// # Errors
+    /// There is none, the caller may not see it, or the store failed.
+    pub async fn key(
+        &self,
+        caller: &Caller,
+        tenant: &Tenant,
+        name: &str,
+    ) -> Result<Applied<StoredKey>, CommandError> {
+        let (mut connection, revision) = self.reader(caller, tenant).await?;
+        let value = read::by_name(&mut connection, tenant, name)
+            .await?
+            .ok_or(CommandError::NotFound)?;
+        Ok(Applied { value, revision })
+    }
+
+    /// Removes a key.
+    ///
+    /// # Errors
+    /// There is no such key, the caller may not, or the store failed.
+    pub async fn delete_key(
+        &self,
+        caller: Caller,
+        tenant: Tenant,
+        name: String,
+    ) -> Result<Applied<StoredKey>, CommandError> {
+        self.write(Delete(Target::new(caller, tenant, name))).await
+    }
+
+    /// Makes a key what `edit` makes of it.
+    pub(super) async fn update_key<E: Edit>(
+        &self,
+        target: Target,
+        edit: E,
+    ) -> Result<Applied<StoredKey>, CommandError> {
+        self.write(Update { target, edit }).await
+    }
+
+    /// A connection for a caller that may manage the keys of a tenant, and the revision that what it reads is at
+    /// least of.
+    async fn reader(
+        &self,
+        caller: &Caller,
+        tenant: &Tenant,
+    ) -> Result<(PoolConnection<Sqlite>, Revision), CommandError> {
+        let revision = self.revision();
+        let mut connection = self.0.store.readers().acquire().await?;
+        let actor = caller.judge(&mut connection, self.now()).await?;
+        actor.admit(tenant)?;
+        Ok((connection, revision))
+    }
+}
+
+/// A key of a tenant, and who wants something of it.
+pub(super) struct Target {
+    caller: Caller,
+    tenant: Tenant,
+    name: String,
+}
+
+impl Target {
+    /// The key of this id or slug.
+    pub(super) fn new(caller: Caller, tenant: Tenant, name: String) -> Self {
+        Self {
+            caller,
+            tenant,
+            name,
+        }
+    }
+
+    /// Judges the caller and finds the key.
+    pub(super) async fn resolve(
+        &self,
+        transaction: &mut WriteTransaction<'_>,
+    ) -> Result<(Actor, StoredKey), CommandError> {
+        let actor = judged(&self.caller, &self.tenant, transaction).await?;
+        let key = read::by_name(transaction.connection(), &self.tenant, &self.name)
+            .await?
+            .ok_or(CommandError::NotFound)?;
+        Ok((actor, key))
+    }
+}
+
+async fn judged(
+    caller: &Caller,
+    tenant: &Tenant,
+    transaction: &mut WriteTransaction<'_>,
+) -> Result<Actor, CommandError> {
+    let now = transaction.now();
+    let actor = caller.judge(transaction.connection(), now).await?;
+    actor.admit(tenant)?;
+    Ok(actor)
+}
+
+struct Create {
+    caller: Caller,
+    key: NewKey,
+    id: KeyId,
+    digest: KeyDigest,
+}
+
+impl Command for Create {
+    type Answer = StoredKey;
+
+    async fn perform(
+        self,
+        transaction: &mut WriteTransaction<'_>,
+    ) -> Result<StoredKey, CommandError> {
+        let actor = judged(&self.caller, &self.key.tenant, transaction).await?;
+        if let Some(expires_at) = self.key.expires_at {
+            in_the_future(self.key.tenant.family(), expires_at, transaction.now())?;
+        }
+        if let Some(authority) = actor.authority() {
+            authority.covers_key(&self.key.grants, self.key.expires_at)?;
+        }
+        let digest = SecretDigest::Blake3(self.digest);
+        insert(
+            transaction,
+            &audited(&actor, "create"),
+            self.id,
+            self.key,
+            digest,
+        )
+        .await
+    }
+}
+
+/// Adds a key whose grants were checked, for an actor that was judged.
+pub(super) async fn insert(
+    transaction: &mut WriteTransaction<'_>,
+    by: &Audited,
+    id: KeyId,
+    key: NewKey,
+    digest: SecretDigest,
+) -> Result<StoredKey, CommandError> {
+    let slug = key.slug.map(|slug| slug.as_str().to_owned());
+    if let Some(slug) = &slug
+        && read::slug_is_taken(transaction.connection(), &key.tenant, slug).await?
+    {
+        return Err(CommandError::SlugTaken(slug.clone()));
+    }
+    if read::secret_is_taken(transaction.connection(), &digest).await? {
+        return Err(CommandError::SecretTaken);
+    }
+    let now = transaction.now();
+    let key = StoredKey {
+        record: KeyRecord {
+            id,
+            tenant: key.tenant,
+            name: key.name.as_str().to_owned(),
+            owner: key.owner,
+            status: key.status,
+            expires_at: key.expires_at,
+            grants: key.grants,
+            revision: transaction.revision(),
+        },
+        slug,
+        created_at: now,
+        updated_at: now,
+    };
+    transaction.insert(by, &key, digest).await?;
+    Ok(key)
+}
+
+/// What makes a key different.
+pub(super) trait Edit: Send + 'static {
+    /// The key as it is to be, for this actor; revision and time of change are still the former ones.
+    fn apply(
+        self,
+        before: &StoredKey,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<StoredKey, CommandError>;
+}
+
+struct Update<E> {
+    target: Target,
+    edit: E,
+}
+
+impl<E: Edit> Command for Update<E> {
+    type Answer = StoredKey;
+
+    async fn perform(
+        self,
+        transaction: &mut WriteTransaction<'_>,
+    ) -> Result<StoredKey, CommandError> {
+        let (actor, before) = self.target.resolve(transaction).await?;
+        let mut after = self.edit.apply(&before, &actor, transaction.now())?;
+        if after == before {
+            return Ok(before);
+        }
+        replace(transaction, &audited(&actor, "update"), &before, &mut after).await?;
+        Ok(after)
+    }
+}
+
+/// Makes a key what it is to be, as of now.
+pub(super) async fn replace(
+    transaction: &mut WriteTransaction<'_>,
+    by: &Audited,
+    before: &StoredKey,
+    after: &mut StoredKey,
+) -> Result<(), CommandError> {
+    after.record.revision = transaction.revision();
+    after.updated_at = transaction.now();
+    transaction.update(by, before, after).await?;
+    Ok(())
+}
+
+struct Delete(Target);
+
+impl Command for Delete {
+    /// The key as it was.
+    type Answer = StoredKey;
+
+    async fn perform(
+        self,
+        transaction: &mut WriteTransaction<'_>,
+    ) -> Result<StoredKey, CommandError> {
+        let (actor, key) = self.0.resolve(transaction).await?;
+        transaction.delete(&audited(&actor, "delete"), &key).await?;
+        Ok(key)
+    }
+}
+
+/// Checks an expiry, and names the field as the family's API calls it.
+pub(super) fn in_the_future(
+    family: Family,
+    expires_at: Timestamp,
+    now: Timestamp,
+) -> Result<(), InvalidInput> {
+    let field = match family {
+        Family::Org | Family::Workspace => "expiresAt",
+        Family::Access => "expires_at",
+    };
+    if expires_at > now {
+        Ok(())
+    } else {
+        Err(InvalidInput::new(field, "is not in the future"))
+    }
+}
+
+/// What the audit log says of an act.
+pub(super) fn audited(actor: &Actor, action: &'static str) -> Audited {
+    Audited {
+        actor: actor.name(),
+        action,
+    }
+}
