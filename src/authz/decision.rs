@@ -157,6 +157,8 @@ pub enum Needed {
     AllProjects,
     /// A key of one of these families.
     Family(Vec<super::id::Family>),
+    /// An identity that a trusted peer names.
+    TrustedIdentity,
 }
 
 macro_rules! reasons {

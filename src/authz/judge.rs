@@ -66,6 +66,18 @@ pub(super) fn judge(
     }
 }
 
+/// Any live key passes beside an identity that a trusted peer names, and none without.
+pub(super) fn judge_identity(scope: TemplateScope<'_, '_>) -> Result<Determination, Unmet> {
+    if scope.facts.is_some_and(|facts| facts.trusted_identity) {
+        return Ok(Determination::Nothing);
+    }
+    Err(Unmet::new(
+        Reason::FamilyNotAccepted,
+        Determination::Nothing,
+        Needed::TrustedIdentity,
+    ))
+}
+
 fn judge_org(
     required: &OrgRequirement,
     tenant: Option<&Tenant>,

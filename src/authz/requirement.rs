@@ -27,6 +27,8 @@ pub enum Requirement {
     Anonymous,
     /// Any live key.
     Authenticated,
+    /// An identity that a trusted peer names; a key beside it must be live.
+    TrustedIdentity,
     /// What is stated for the family of the key.
     Families(FamilyRequirements),
 }
@@ -189,7 +191,7 @@ impl Requirement {
     /// Whether a query name or header that it uses is ambiguous in this request.
     pub fn is_ambiguous(&self, facts: &RequestFacts<'_>) -> bool {
         match self {
-            Self::Anonymous | Self::Authenticated => false,
+            Self::Anonymous | Self::Authenticated | Self::TrustedIdentity => false,
             Self::Families(families) => families
                 .templates()
                 .any(|template| template.is_ambiguous(facts)),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::credential::{CredentialRules, PresentedKey};
 use super::decision::{Decision, Denial, Determination, Permit, Reason};
 use super::id::Timestamp;
-use super::judge::{Unmet, judge};
+use super::judge::{Unmet, judge, judge_identity};
 use super::principal::Principal;
 use super::record::KeyStatus;
 use super::request::{Path, RequestFacts};
@@ -65,6 +65,8 @@ pub enum Anonymous {
     Shadow,
     /// A user token passes on its form.
     UserToken,
+    /// A trusted peer named an identity.
+    TrustedIdentity,
 }
 
 impl Anonymous {
@@ -75,6 +77,7 @@ impl Anonymous {
             Self::Optional => "optional",
             Self::Shadow => "shadow",
             Self::UserToken => "user_token",
+            Self::TrustedIdentity => "trusted_identity",
         }
     }
 }
@@ -277,6 +280,12 @@ impl Rulebook {
 }
 
 impl Policy {
+    /// Whether a user without a key passes: one whom a trusted peer names also where that is what is required.
+    fn lets_pass(&self, user: Anonymous) -> bool {
+        let required = self.requirement == Requirement::TrustedIdentity;
+        self.user_tokens == UserTokens::Forward || required && user == Anonymous::TrustedIdentity
+    }
+
     fn judge(
         &self,
         principal: &Principal,
@@ -284,6 +293,7 @@ impl Policy {
     ) -> Result<Determination, Unmet> {
         match &self.requirement {
             Requirement::Anonymous | Requirement::Authenticated => Ok(Determination::Nothing),
+            Requirement::TrustedIdentity => judge_identity(scope),
             Requirement::Families(families) => {
                 judge(families, Some(&principal.tenant), &principal.grants, scope)
             }
@@ -351,25 +361,25 @@ fn admit_to<'a>(
             return Admission::Decided(policy.deny(denial));
         }
     };
-    let decision = match (shown.key, shown.user_token, policy.user_tokens) {
-        (Some(key), _, _) => {
-            return Admission::NeedsKey(Pending {
-                route,
-                captures,
-                key,
-            });
-        }
-        (None, true, UserTokens::Forward) => {
-            Decision::Allow(pass(route, Anonymous::UserToken, None))
-        }
-        (None, true, UserTokens::Reject) => policy.deny(Denial {
+    if let Some(key) = shown.key {
+        return Admission::NeedsKey(Pending {
+            route,
+            captures,
+            key,
+        });
+    }
+    let user = match (facts.trusted_identity, shown.user_token) {
+        (true, _) => Some(Anonymous::TrustedIdentity),
+        (false, true) => Some(Anonymous::UserToken),
+        (false, false) => None,
+    };
+    Admission::Decided(match user {
+        Some(user) if policy.lets_pass(user) => Decision::Allow(pass(route, user, None)),
+        Some(_) => policy.deny(Denial {
             credential_shown: true,
             ..denial(Reason::UserTokenRejected)
         }),
-        (None, false, _) if policy.optional => {
-            Decision::Allow(pass(route, Anonymous::Optional, None))
-        }
-        (None, false, _) => policy.deny(denial(Reason::MissingCredential)),
-    };
-    Admission::Decided(decision)
+        None if policy.optional => Decision::Allow(pass(route, Anonymous::Optional, None)),
+        None => policy.deny(denial(Reason::MissingCredential)),
+    })
 }

@@ -6,6 +6,7 @@ use super::mistake::Mistake;
 use super::node::Spot;
 use super::raw::{File, Require, RequireWord, Route, UserTokens};
 use super::resolve::Table;
+use super::scalar::PeerSet;
 use crate::authz::{Confusion, Difference, Policy, RouteId, RouteSpec};
 
 /// A way past a route without a judged key.
@@ -20,17 +21,23 @@ pub enum OpenWay {
     Shadow,
     /// With anything in the form of a user token.
     UserTokens,
+    /// With an identity that a trusted peer names.
+    TrustedIdentity,
 }
 
 impl OpenWay {
     /// The ways past `route`.
     pub(super) fn past(route: &Route) -> Vec<Self> {
-        let anonymous = route.require == Some(Require::Word(RequireWord::Anonymous));
+        let requires = |word| route.require == Some(Require::Word(word));
         let ways = [
-            (anonymous, Self::Anonymous),
+            (requires(RequireWord::Anonymous), Self::Anonymous),
             (route.optional, Self::Optional),
             (route.shadow, Self::Shadow),
             (route.user_tokens == UserTokens::Forward, Self::UserTokens),
+            (
+                requires(RequireWord::TrustedIdentity),
+                Self::TrustedIdentity,
+            ),
         ];
         let open = ways.into_iter().filter(|(open, _)| *open);
         open.map(|(_, way)| way).collect()
@@ -49,6 +56,10 @@ impl OpenWay {
                 "user_tokens",
                 "anything in the form of a user token passes; the upstream has to judge it",
             ),
+            Self::TrustedIdentity => (
+                "require",
+                "whoever a trusted peer names passes without a key",
+            ),
         }
     }
 }
@@ -56,6 +67,7 @@ impl OpenWay {
 /// All warnings of a file that resolves to `table`.
 pub(super) fn advise(file: &File, root: &Spot<'_>, table: &Table) -> Vec<Mistake> {
     let mut warnings = confusions(root, table);
+    warnings.extend(trusted_by_all(file, root));
     let routes = file.routes.iter().flatten().zip(table.routes.specs());
     for (index, (route, spec)) in routes.enumerate() {
         let at = root.key("routes").index(index);
@@ -65,6 +77,22 @@ pub(super) fn advise(file: &File, root: &Spot<'_>, table: &Table) -> Vec<Mistake
                 .mistake(format!("route `{}`: {message}", spec.name))
         }));
         warnings.extend(unscoped(route, spec, &at));
+    }
+    warnings
+}
+
+/// A listener where everyone may say who they are.
+fn trusted_by_all(file: &File, root: &Spot<'_>) -> Vec<Mistake> {
+    let mut warnings = Vec::new();
+    for (index, listener) in file.listen.iter().flatten().enumerate() {
+        let at = root.key("listen").index(index);
+        let at = at.key("trusted_identity_from");
+        for (index, peers) in listener.trusted_identity_from.iter().enumerate() {
+            if matches!(peers.0, PeerSet::Network(network) if network.prefix_len() == 0) {
+                let message = "whoever reaches this listener may say who they are";
+                warnings.push(at.index(index).mistake(message));
+            }
+        }
     }
     warnings
 }

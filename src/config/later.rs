@@ -5,17 +5,13 @@ const KEYS: &[(&str, &str)] = &[
     ("Keys", "prisme"),
     ("Keys", "remote"),
     ("Listener", "tls"),
-    ("Listener", "trusted_identity_from"),
     ("Route", "rate"),
-    ("RouteLimits", "connections"),
-    ("RouteLimits", "headers"),
     ("RouteLimits", "streams"),
-    ("RouteLimits", "uri_bytes"),
     ("Server", "upgrade_socket"),
 ];
 
 /// Words, wherever one of several is chosen.
-const WORDS: &[&str] = &["trusted_identity", "verify"];
+const WORDS: &[&str] = &["verify"];
 
 /// What is said of all of them.
 pub(super) const MESSAGE: &str = "is not available in this version";

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::authz::Pepper;
-use crate::proxy::ListenAddr;
+use crate::proxy::ListenerConfig;
 use crate::{control, proxy, replica};
 
 /// The settings that hold from start to end of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fixed {
-    listeners: Vec<ListenAddr>,
+    listeners: Vec<ListenerConfig>,
     ops: Option<SocketAddr>,
     threads: usize,
     graceful_shutdown: Duration,

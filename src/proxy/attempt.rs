@@ -72,9 +72,10 @@ pub fn edit_request(
     if let Some(target) = &exchange.forward_target {
         request.set_raw_path(target.as_bytes())?;
     }
-    regime
+    let hygiene = regime
         .hygiene
-        .clean_request(request, permit.forwards_key())?;
+        .of(exchange.trusted, permit.principal().is_some());
+    hygiene.clean_request(request, permit.forwards_key())?;
     clean_upgrade(request, &received.headers);
     set_origin(request, exchange.client)?;
     set_trace(request, &exchange.trace)?;
@@ -153,7 +154,11 @@ fn select_bearer(
     request: &RequestHeader,
     response: &mut ResponseHeader,
 ) -> Result<()> {
-    let offered = exchange.regime.hygiene.selects_bearer(&request.headers);
+    let offered = exchange
+        .regime
+        .hygiene
+        .anyones
+        .selects_bearer(&request.headers);
     if offered && !response.headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
         response.insert_header(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("bearer"))?;
     }

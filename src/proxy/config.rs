@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, Method};
+use ipnet::IpNet;
 
 use crate::authz::Rulebook;
 
@@ -15,7 +16,7 @@ use crate::authz::Rulebook;
 #[derive(Debug)]
 pub struct Config {
     /// Where clients come in.
-    pub listeners: Vec<ListenAddr>,
+    pub listeners: Vec<ListenerConfig>,
     /// Where operators come in; `None`: nowhere.
     pub ops: Option<SocketAddr>,
     /// Worker threads; 0: one a core.
@@ -24,6 +25,34 @@ pub struct Config {
     pub graceful_shutdown: Duration,
     /// What a reload replaces.
     pub rules: Rules,
+}
+
+/// A place to listen at, and who may speak for others there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// The place.
+    pub address: ListenAddr,
+    /// Peers whose identity headers are kept.
+    pub trusted_identity_from: TrustedPeers,
+}
+
+/// A listener that trusts nobody.
+impl From<ListenAddr> for ListenerConfig {
+    fn from(address: ListenAddr) -> Self {
+        Self {
+            address,
+            trusted_identity_from: TrustedPeers::default(),
+        }
+    }
+}
+
+/// Peers that may say for whom they ask. By default there are none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TrustedPeers {
+    /// Whoever may open the Unix socket.
+    pub unix: bool,
+    /// Whoever connects from one of these.
+    pub networks: Vec<IpNet>,
 }
 
 /// A place to listen at.
@@ -70,6 +99,8 @@ pub struct RouteSettings {
     pub upstream: usize,
     /// Limits of a request on it.
     pub limits: RouteLimits,
+    /// What it takes less of than others.
+    pub ceilings: Ceilings,
     /// How long its upstream may take.
     pub timeouts: Timeouts,
 }
@@ -104,6 +135,17 @@ pub struct RouteLimits {
     pub body_timeout: Duration,
     /// Without a byte in either direction once the response, or an upgraded stream, runs.
     pub stream_idle: Duration,
+}
+
+/// Limits of one route that are lower than those of all requests; `None`: that one is not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ceilings {
+    /// Header lines; all `Cookie` lines count as one.
+    pub headers: Option<usize>,
+    /// Bytes of a request target.
+    pub uri_bytes: Option<usize>,
+    /// Requests at a time.
+    pub connections: Option<usize>,
 }
 
 impl Default for Limits {

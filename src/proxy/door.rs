@@ -25,7 +25,7 @@ use super::line::{Line, Patience, Wait, deadline_after};
 use super::regime::Regime;
 use super::respond::Answer;
 use super::service::Service;
-use super::socket::{Client, Socket};
+use super::socket::{Client, Peer, Socket};
 use super::wire::Wire;
 use crate::authz::Reason;
 
@@ -69,17 +69,17 @@ enum Arrival {
 /// One connection as the door serves it.
 struct Visit<'a> {
     door: &'a Door,
-    client: Client,
+    peer: Peer,
     presence: &'a Presence,
     line: Arc<Line>,
 }
 
 impl Door {
     /// Serves a connection until it ends.
-    pub async fn serve(&self, socket: Socket, client: Client, presence: Presence) {
+    pub async fn serve(&self, socket: Socket, peer: Peer, presence: Presence) {
         let visit = Visit {
             door: self,
-            client,
+            peer,
             presence: &presence,
             line: Arc::new(Line::default()),
         };
@@ -114,7 +114,9 @@ impl Visit<'_> {
         // Only now: the rules may have changed while nothing came.
         let regime = self.door.regime.load_full();
         let line = Arc::clone(&self.line);
-        let mut exchange = Box::new(Exchange::begin(regime, line, self.client, started));
+        let client = self.peer.client;
+        let mut exchange = Box::new(Exchange::begin(regime, line, client, started));
+        exchange.trusted = self.peer.trusted;
         match arrival {
             Arrival::Request(head) => self.exchange(wire, head, exchange).await,
             Arrival::Refused(Malformed { reason, detail }) => {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::line::Line;
 use super::observe;
@@ -36,6 +37,10 @@ pub struct Exchange {
     pub line: Arc<Line>,
     /// Who sent it.
     pub client: Client,
+    /// Whether its sender may say for whom it asks.
+    pub trusted: bool,
+    /// Its place among the requests of its route, where they are counted.
+    pub place: Option<OwnedSemaphorePermit>,
     /// When its first byte was there.
     pub started: Instant,
     /// The same by the calendar.
@@ -102,6 +107,8 @@ impl Exchange {
             regime,
             line,
             client,
+            trusted: false,
+            place: None,
             started,
             time,
             head: Bytes::new(),

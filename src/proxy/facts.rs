@@ -22,7 +22,10 @@ pub fn decide(exchange: &mut Exchange, request: &RequestHeader) {
         .headers
         .get(HOST)
         .map_or(&b""[..], |host| host.as_bytes());
-    let facts = RequestFacts::new(&request.method, host, exchange.target(), &request.headers);
+    let headers = &request.headers;
+    let named = exchange.trusted && regime.hygiene.names_identity(headers);
+    let facts = RequestFacts::new(&request.method, host, exchange.target(), headers)
+        .map(|facts| facts.with_trusted_identity(named));
     let (decision, forward_target) = match &facts {
         Err(invalid) => (malformed(invalid.0), None),
         Ok(facts) => {
@@ -79,7 +82,7 @@ fn forward_target(
     let query = facts.query.as_str();
     let cleaned = query
         .filter(|_| !permit.forwards_key())
-        .and_then(|query| regime.hygiene.clean_query(query));
+        .and_then(|query| regime.hygiene.anyones.clean_query(query));
     let query = cleaned.as_deref().or(query);
     let length = path.len() + query.map_or(0, |query| query.len() + 1);
     let canonical = received.starts_with(path.as_bytes()) && received.len() == length;

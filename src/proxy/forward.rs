@@ -228,6 +228,57 @@ impl Hygiene {
     }
 }
 
+/// What is cleaned of whose requests.
+#[derive(Debug)]
+pub struct Hygienes {
+    /// Of everyone's.
+    pub anyones: Hygiene,
+    /// Of a trusted peer's: identities that it names stay.
+    trusted: Hygiene,
+    /// Of a trusted peer's once a key was judged: what we say of the key is ours alone to say.
+    trusted_with_key: Hygiene,
+}
+
+impl Hygienes {
+    /// Prepares all of them.
+    pub fn new(identity: &IdentityConfig, credentials: &CredentialRules) -> Self {
+        let ours = IdentityConfig {
+            strip: Vec::new(),
+            ..identity.clone()
+        };
+        let none = IdentityConfig {
+            key_id: None,
+            org: None,
+            workspace: None,
+            owner: None,
+            family: None,
+            strip: Vec::new(),
+        };
+        Self {
+            anyones: Hygiene::new(identity, credentials),
+            trusted: Hygiene::new(&none, credentials),
+            trusted_with_key: Hygiene::new(&ours, credentials),
+        }
+    }
+
+    /// The one for this request.
+    pub fn of(&self, trusted: bool, judged: bool) -> &Hygiene {
+        match (trusted, judged) {
+            (false, _) => &self.anyones,
+            (true, false) => &self.trusted,
+            (true, true) => &self.trusted_with_key,
+        }
+    }
+
+    /// Whether a request names an identity: has a header that is removed of everyone's requests but a trusted peer's.
+    pub fn names_identity(&self, headers: &HeaderMap) -> bool {
+        let mut names = headers.keys();
+        names.any(|name| {
+            self.anyones.goes(name, headers, false) && !self.trusted.goes(name, headers, false)
+        })
+    }
+}
+
 /// A header name as servers that tell no separators apart read it.
 fn normal(name: &str) -> Cow<'_, str> {
     if name.contains(['_', '.']) {

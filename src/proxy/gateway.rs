@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::config::{Config, ListenAddr, Rules};
+use super::config::{Config, ListenAddr, Rules, TrustedPeers};
 use super::connections::Connections;
 use super::door::Door;
 use super::health::look_after;
@@ -55,7 +55,7 @@ impl fmt::Debug for Surroundings {
 
 /// A gateway.
 pub struct Gateway {
-    listeners: Vec<Listener>,
+    listeners: Vec<(Listener, TrustedPeers)>,
     ops: Option<std::net::TcpListener>,
     addresses: Vec<ListenAddr>,
     ops_address: Option<SocketAddr>,
@@ -85,11 +85,11 @@ impl Gateway {
     /// # Errors
     /// The first address at which listening is not possible.
     pub fn bind(config: Config, around: Surroundings) -> Result<Self, BindError> {
-        let listeners: Vec<Listener> = config
-            .listeners
-            .iter()
-            .map(Listener::bind)
-            .collect::<Result<_, _>>()?;
+        let listeners = config.listeners.into_iter().map(|listener| {
+            let bound = Listener::bind(&listener.address)?;
+            Ok((bound, listener.trusted_identity_from))
+        });
+        let listeners: Vec<(Listener, TrustedPeers)> = listeners.collect::<Result<_, _>>()?;
         let ops = config.ops.map(|address| {
             bind_tcp(address).map_err(|source| BindError {
                 address: address.to_string(),
@@ -107,7 +107,10 @@ impl Gateway {
         });
         let regime = Regime::new(config.rules, Arc::clone(&commons), None);
         Ok(Self {
-            addresses: listeners.iter().filter_map(Listener::address).collect(),
+            addresses: listeners
+                .iter()
+                .filter_map(|(listener, _)| listener.address())
+                .collect(),
             ops_address: ops.as_ref().and_then(|ops| ops.local_addr().ok()),
             listeners,
             ops,
@@ -249,7 +252,7 @@ fn runtime(threads: usize) -> io::Result<Runtime> {
 /// What the gateway's threads do.
 struct Work {
     door: Arc<Door>,
-    listeners: Vec<Listener>,
+    listeners: Vec<(Listener, TrustedPeers)>,
     ops: Option<(std::net::TcpListener, Ops)>,
     graceful_shutdown: Duration,
     stop: watch::Receiver<bool>,
@@ -263,8 +266,9 @@ impl Work {
         let accepting: Vec<_> = self
             .listeners
             .drain(..)
-            .map(|listener| {
-                tokio::spawn(listener.accept(Arc::clone(&self.door), self.stop.clone()))
+            .map(|(listener, trusted)| {
+                let door = Arc::clone(&self.door);
+                tokio::spawn(listener.accept(trusted, door, self.stop.clone()))
             })
             .collect();
         // Stopping without anybody left who could say so is stopping as well.

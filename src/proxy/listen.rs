@@ -11,9 +11,9 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
-use super::config::ListenAddr;
+use super::config::{ListenAddr, TrustedPeers};
 use super::door::Door;
-use super::socket::{Client, Socket};
+use super::socket::{Client, Peer, Socket};
 
 /// How long accepting pauses when the process has no descriptor left: the listener would be ready at once again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -86,15 +86,20 @@ impl Listener {
     ///
     /// # Errors
     /// The runtime does not take the socket.
-    pub async fn accept(self, door: Arc<Door>, stop: watch::Receiver<bool>) -> io::Result<()> {
+    pub async fn accept(
+        self,
+        trusted: TrustedPeers,
+        door: Arc<Door>,
+        stop: watch::Receiver<bool>,
+    ) -> io::Result<()> {
         match self {
             Self::Tcp(listener) => {
                 let listener = Accepting::Tcp(TcpListener::from_std(listener)?);
-                listener.accept_all(&door, stop).await;
+                listener.accept_all(&trusted, &door, stop).await;
             }
             Self::Unix(listener, _file) => {
                 let listener = Accepting::Unix(UnixListener::from_std(listener)?);
-                listener.accept_all(&door, stop).await;
+                listener.accept_all(&trusted, &door, stop).await;
             }
         }
         Ok(())
@@ -122,6 +127,21 @@ fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     Ok(listener)
 }
 
+impl TrustedPeers {
+    fn hold(&self, client: Client) -> bool {
+        match client {
+            Client::Unix => self.unix,
+            Client::Inet(address) => {
+                // A socket for both versions sees version 4 inside of version 6.
+                let address = address.ip().to_canonical();
+                self.networks
+                    .iter()
+                    .any(|network| network.contains(&address))
+            }
+        }
+    }
+}
+
 /// A listener in a runtime.
 enum Accepting {
     Tcp(TcpListener),
@@ -129,7 +149,12 @@ enum Accepting {
 }
 
 impl Accepting {
-    async fn accept_all(&self, door: &Arc<Door>, mut stop: watch::Receiver<bool>) {
+    async fn accept_all(
+        &self,
+        trusted: &TrustedPeers,
+        door: &Arc<Door>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
         loop {
             let accepted = tokio::select! {
@@ -137,7 +162,13 @@ impl Accepting {
                 _ = stop.wait_for(|stop| *stop) => return,
             };
             match accepted {
-                Ok((socket, client)) => admit(door, socket, client, &turned_away),
+                Ok((socket, client)) => {
+                    let peer = Peer {
+                        client,
+                        trusted: trusted.hold(client),
+                    };
+                    admit(door, socket, peer, &turned_away);
+                }
                 Err(error) if is_about_one(&error) => {}
                 Err(error) => {
                     tracing::error!(%error, "accepting connections pauses");
@@ -163,16 +194,16 @@ impl Accepting {
     }
 }
 
-fn admit(door: &Arc<Door>, socket: Socket, client: Client, turned_away: &Arc<Semaphore>) {
+fn admit(door: &Arc<Door>, socket: Socket, peer: Peer, turned_away: &Arc<Semaphore>) {
     let limit = door.regime.load().rules.limits.connections;
     let serving = Arc::clone(door);
     if let Some(presence) = door.connections.enter(limit) {
         let id = presence.id();
-        let task = tokio::spawn(async move { serving.serve(socket, client, presence).await });
+        let task = tokio::spawn(async move { serving.serve(socket, peer, presence).await });
         door.connections.serve_by(id, task.abort_handle());
     } else if let Ok(place) = Arc::clone(turned_away).try_acquire_owned() {
         tokio::spawn(async move {
-            serving.turn_away(socket, client).await;
+            serving.turn_away(socket, peer.client).await;
             drop(place);
         });
     }

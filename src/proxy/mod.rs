@@ -15,6 +15,7 @@ mod gateway;
 mod head;
 mod health;
 mod identity;
+mod limits;
 mod line;
 mod listen;
 mod observe;
@@ -29,8 +30,9 @@ mod upstream;
 mod wire;
 
 pub use config::{
-    Balance, Config, Endpoint, ErrorStyle, HealthCheck, IdentityConfig, Limits, ListenAddr,
-    NamePattern, Retries, RouteLimits, RouteSettings, Rules, Timeouts, UpstreamConfig,
+    Balance, Ceilings, Config, Endpoint, ErrorStyle, HealthCheck, IdentityConfig, Limits,
+    ListenAddr, ListenerConfig, NamePattern, Retries, RouteLimits, RouteSettings, Rules, Timeouts,
+    TrustedPeers, UpstreamConfig,
 };
 pub use gateway::{Gateway, Surroundings};
 pub use head::HEADER_LINES_MAX;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::config::{RouteSettings, Rules};
-use super::forward::Hygiene;
+use super::forward::Hygienes;
+use super::limits::Places;
 use super::upstream::Upstream;
 use crate::authz::{CredentialSource, RouteId, Timestamp};
 use crate::replica::Replica;
@@ -63,7 +64,9 @@ pub struct Regime {
     /// What must not be logged.
     pub redactor: Redactor,
     /// What must not be forwarded.
-    pub hygiene: Hygiene,
+    pub hygiene: Hygienes,
+    /// Places on routes that take fewer requests at a time than others, by `RouteId`.
+    pub places: Places,
     /// What outlives this.
     pub commons: Arc<Commons>,
 }
@@ -71,6 +74,7 @@ pub struct Regime {
 impl Regime {
     /// Prepares rules. Upstreams that `former` has with the same configuration go on with their state.
     pub fn new(rules: Rules, commons: Arc<Commons>, former: Option<&Self>) -> Self {
+        let places = Places::new(&rules, former.map(|former| (&former.rules, &former.places)));
         let former = former.map_or(&[][..], |former| &former.upstreams);
         let upstreams = rules.upstreams.iter().map(|config| {
             let same = former.iter().find(|upstream| upstream.config == *config);
@@ -99,7 +103,8 @@ impl Regime {
                     .map(|upstream| upstream.name.as_str()),
             ),
             redactor: Redactor::new(queries),
-            hygiene: Hygiene::new(&rules.identity, credentials),
+            hygiene: Hygienes::new(&rules.identity, credentials),
+            places,
             rules,
             commons,
         }

@@ -14,7 +14,7 @@ use pingora::{Error, ErrorType, Result};
 
 use super::exchange::Exchange;
 use super::line::Line;
-use super::{attempt, body, facts};
+use super::{attempt, body, facts, limits};
 
 /// The proxy logic. All its state is in the exchange that the door hands over.
 #[derive(Debug)]
@@ -65,6 +65,7 @@ impl ProxyHttp for Service {
         }
         facts::decide(exchange, session.req_header());
         body::check_length(exchange, &session.req_header().headers);
+        limits::check(exchange, &session.req_header().headers);
         if session.req_header().version == Version::HTTP_10 {
             // It knows no informational responses.
             session.set_ignore_info_resp(true);

@@ -26,6 +26,15 @@ pub enum Client {
     Unix,
 }
 
+/// Who is at the other end, and whether it may say for whom it asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// Who it is.
+    pub client: Client,
+    /// Whether its identity headers are kept.
+    pub trusted: bool,
+}
+
 impl AsyncRead for Socket {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -20,5 +20,6 @@ pub fn to_json(needed: &Needed) -> Value {
             let families: Vec<&str> = families.iter().map(|family| family.as_str()).collect();
             json!({ "families": families })
         }
+        Needed::TrustedIdentity => json!({ "trusted_identity": true }),
     }
 }

@@ -65,6 +65,7 @@ fn requirement(wanted: &model::requirement::Requirement, captures: &[&str]) -> R
     match wanted {
         model::requirement::Requirement::Anonymous => Requirement::Anonymous,
         model::requirement::Requirement::Authenticated => Requirement::Authenticated,
+        model::requirement::Requirement::TrustedIdentity => Requirement::TrustedIdentity,
         model::requirement::Requirement::Families(wanted) => {
             Requirement::Families(families(wanted, captures))
         }
@@ -168,6 +169,7 @@ pub fn with_facts<T>(request: &Request, then: impl FnOnce(&RequestFacts<'_>) -> 
 pub fn decide(world: &World, rulebook: &Rulebook, request: &Request) -> model::decision::Decision {
     let now = Timestamp::from_millis(world.now);
     let decide = |facts: &RequestFacts<'_>| {
+        let facts = &facts.clone().with_trusted_identity(world.trusted_identity);
         let decision = match rulebook.admit(facts) {
             Admission::Decided(decision) => decision,
             Admission::NeedsKey(pending) => {

@@ -214,7 +214,7 @@ fn names_of_later_versions_are_refused_as_such() {
         ("address: 127.0.0.1:0", "address: 127.0.0.1:0, tls: {}"),
         (
             "address: 127.0.0.1:0",
-            "address: 127.0.0.1:0, trusted_identity_from: [ unix ]",
+            "address: 127.0.0.1:0, trusted_identity_from: [ client_certificate ]",
         ),
         ("embedded: {}", "remote: { url: http://c }"),
         ("embedded: {}", "prisme: { url: http://c }"),
@@ -224,7 +224,10 @@ fn names_of_later_versions_are_refused_as_such() {
             "endpoints: [ 127.0.0.1:1 ]",
             "endpoints: [ 127.0.0.1:1 ], http2: true",
         ),
-        ("require: authenticated", "require: trusted_identity"),
+        (
+            "require: authenticated",
+            "require: authenticated, limits: { streams: 1 }",
+        ),
         (
             "require: authenticated",
             "require: authenticated, user_tokens: verify",
@@ -244,6 +247,72 @@ fn names_of_later_versions_are_refused_as_such() {
         .replace("address: 127.0.0.1:0", "address: 127.0.0.1:0, h2c: false")
         .replace("[ 127.0.0.1:1 ]", "[ 127.0.0.1:1 ], http2: false");
     assert!(load(&off).is_ok());
+}
+
+#[test]
+fn who_may_name_identities_must_be_able_to() {
+    let whole = with_routes(&route("a", "/a", "require: trusted_identity"));
+    assert_eq!(places(&whole), ["5:52 routes[0].require"]);
+    let listening = |listener: &str| whole.replace("address: 127.0.0.1:0", listener);
+    for good in [
+        "address: 127.0.0.1:0, trusted_identity_from: [ 127.0.0.1, 10.0.0.0/8, '::1' ]",
+        "address: unix:/run/k, trusted_identity_from: [ unix ]",
+    ] {
+        let resolved = load(&listening(good)).unwrap_or_else(|error| panic!("{error}"));
+        let open = &resolved.routes[0].passes_without_key;
+        assert_eq!(open, &[config::OpenWay::TrustedIdentity]);
+    }
+    for (bad, message) in [
+        (
+            "address: 127.0.0.1:0, trusted_identity_from: [ unix ]",
+            "Unix socket",
+        ),
+        (
+            "address: unix:/run/k, trusted_identity_from: [ 10.0.0.0/8 ]",
+            "write unix",
+        ),
+        (
+            "address: 127.0.0.1:0, trusted_identity_from: [ 10.0.0.1/8 ]",
+            "10.0.0.0/8",
+        ),
+        (
+            "address: 127.0.0.1:0, trusted_identity_from: [ '::1', '::1' ]",
+            "twice",
+        ),
+        (
+            "address: 127.0.0.1:0, trusted_identity_from: [ nobody ]",
+            "no peer",
+        ),
+    ] {
+        let said = mistakes(&listening(bad));
+        assert!(said[0].message.contains(message), "{bad}: {said:#?}");
+    }
+    let all = "address: 127.0.0.1:0, trusted_identity_from: [ 0.0.0.0/0 ]";
+    let warnings = load(&listening(all)).expect("it loads").warnings;
+    let warned = |warning: &Mistake| warning.key == "listen[0].trusted_identity_from[0]";
+    assert!(warnings.iter().any(warned), "{warnings:#?}");
+}
+
+#[test]
+fn a_route_takes_less_than_all_and_not_more() {
+    let limits = |limits: &str| {
+        let more = format!("require: authenticated, limits: {{ {limits} }}");
+        with_routes(&route("a", "/a", &more))
+    };
+    let less = load(&limits("headers: 7, uri_bytes: 1KiB, connections: 10000"));
+    let less = less.unwrap_or_else(|error| panic!("{error}"));
+    let ceilings = &less.proxy.rules.routes[0].ceilings;
+    assert_eq!(
+        (ceilings.headers, ceilings.uri_bytes, ceilings.connections),
+        (Some(7), Some(1024), None)
+    );
+    for more in ["headers: 101", "uri_bytes: 9KiB", "connections: 10001"] {
+        let said = mistakes(&limits(more));
+        assert!(
+            said[0].message.contains("must not be more than"),
+            "{said:#?}"
+        );
+    }
 }
 
 #[test]

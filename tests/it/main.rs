@@ -49,6 +49,10 @@ mod proxy_connection;
 #[cfg(feature = "proxy")]
 mod proxy_forward;
 #[cfg(feature = "proxy")]
+mod proxy_identity;
+#[cfg(feature = "proxy")]
+mod proxy_limits;
+#[cfg(feature = "proxy")]
 mod proxy_refusals;
 #[cfg(feature = "proxy")]
 mod proxy_upstreams;

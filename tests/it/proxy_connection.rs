@@ -295,7 +295,7 @@ async fn a_unix_socket_is_a_listener_too() {
     let path = directory.path().join("gateway.sock");
     let upstream = Recorder::start().await;
     let mut setup = Setup::new(upstream.address);
-    setup.listeners.push(ListenAddr::Unix(path.clone()));
+    setup.listeners.push(ListenAddr::Unix(path.clone()).into());
     let gateway = setup.start();
     let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
     let text = request("GET /open/x", &["connection: close"]);
@@ -317,7 +317,7 @@ async fn a_busy_port_is_an_error_and_no_panic() {
     let upstream = Recorder::start().await;
     let gateway = Setup::new(upstream.address).start();
     let mut setup = Setup::new(upstream.address);
-    setup.listeners = vec![ListenAddr::Tcp(gateway.address)];
+    setup.listeners = vec![ListenAddr::Tcp(gateway.address).into()];
     let error = setup.bind().unwrap_err();
     assert_eq!(
         error.to_string(),

@@ -41,6 +41,8 @@ pub struct RequestFacts<'a> {
     pub query: Query<'a>,
     /// As received.
     pub headers: &'a HeaderMap,
+    /// Whether the peer may say for whom it asks, and has said so in a header.
+    pub trusted_identity: bool,
 }
 
 impl<'a> RequestFacts<'a> {
@@ -64,7 +66,17 @@ impl<'a> RequestFacts<'a> {
             path: Path::parse(target.path)?,
             query: Query::parse(target.query)?,
             headers,
+            trusted_identity: false,
         })
+    }
+
+    /// The same, of a peer that may name identities where `named` says that it did.
+    #[must_use]
+    pub fn with_trusted_identity(self, named: bool) -> Self {
+        Self {
+            trusted_identity: named,
+            ..self
+        }
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Asked {
     pub target: String,
     /// Its headers, `Host` included.
     pub headers: HeaderMap,
+    /// Whether a trusted peer names an identity in it.
+    pub trusted_identity: bool,
 }
 
 /// The host of a URL that is only a path, when no header says another.
@@ -53,6 +55,7 @@ impl Asked {
             host,
             target: target.to_owned(),
             headers,
+            trusted_identity: false,
         })
     }
 

@@ -47,6 +47,9 @@ pub struct ExplainArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Ask as a peer in `trusted_identity_from` that names an identity
+    #[arg(long)]
+    trusted_identity: bool,
     /// The method
     method: String,
     /// The URL, or a path alone
@@ -62,6 +65,7 @@ pub struct ExplainArgs {
 /// Mistakes in the configuration, keys that cannot be read, or words that are no request. A refusal is an answer.
 pub fn run(args: &ExplainArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let mut asked = Asked::new(&args.method, &args.url, &args.headers)?;
+    asked.trusted_identity = args.trusted_identity;
     let resolved = config::load(&args.config, &config::environment, Flags::default())
         .map_err(|mistakes| Failure::told(mistakes.to_string()))?;
     let keys = Keys::load(&resolved)?;
@@ -182,6 +186,7 @@ fn explain(asked: &Asked, rulebook: &Rulebook, keys: &Keys, named: Option<KeyRec
             asked.target.as_bytes(),
             &asked.headers,
         )
+        .map(|facts| facts.with_trusted_identity(asked.trusted_identity))
         .map_err(|error| error.0)
     });
     let facts = match facts {

@@ -58,6 +58,15 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteLimits {
+    /// Header lines of a request; all cookie lines count as one. Not more than for all.
+    #[schemars(range(min = 1, max = 250))]
+    pub headers: Option<usize>,
+    /// Bytes of a request's target. Not more than for all.
+    #[schemars(range(min = 16, max = 65_536))]
+    pub uri_bytes: Option<Size>,
+    /// Requests at a time on this route. Not more than connections of all.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub connections: Option<usize>,
     /// Bytes of a request's body.
     pub body_bytes: Option<Size>,
     /// Between two reads of a body.

@@ -22,6 +22,8 @@ pub enum RequireWord {
     Anonymous,
     /// That it is live.
     Authenticated,
+    /// That a trusted peer names an identity, see `trusted_identity_from`. A key beside it must be live.
+    TrustedIdentity,
 }
 
 /// What is required by family. Texts may hold `{capture}`, `{query:name}`, `{header:name}` and `{host}`.

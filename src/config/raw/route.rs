@@ -28,7 +28,8 @@ pub struct Route {
     #[serde(default = "methods")]
     #[schemars(length(min = 1))]
     pub methods: Vec<MethodName>,
-    /// What a key must be allowed to do, by family; or `authenticated` (any live key), or `anonymous` (everyone).
+    /// What a key must be allowed to do, by family; or `authenticated` (any live key), `anonymous` (everyone) or
+    /// `trusted_identity` (whom a trusted peer names).
     #[schemars(with = "Require")]
     pub require: Option<Require>,
     /// The upstream that it goes to.
@@ -37,7 +38,7 @@ pub struct Route {
     /// Whether a request without any credential passes as anonymous. A key that is shown is judged all the same.
     #[serde(default)]
     pub optional: bool,
-    /// What becomes of a user token that comes without an API key.
+    /// What becomes of a user token, or an identity that a trusted peer names, without an API key.
     #[serde(default)]
     pub user_tokens: UserTokens,
     /// Whether refusals of 401, 403 and 429 are only counted and the request passes, for trying a requirement out.
@@ -68,14 +69,14 @@ fn methods() -> Vec<MethodName> {
     methods.flat_map(|method| method.parse()).collect()
 }
 
-/// What becomes of a user token that comes without an API key.
+/// What becomes of a user token, or an identity that a trusted peer names, without an API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UserTokens {
     /// It is refused.
     #[default]
     Reject,
-    /// It passes on its form alone; the upstream judges it.
+    /// It passes, a user token on its form alone; the upstream judges it.
     Forward,
 }
 

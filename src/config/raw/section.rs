@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::super::defaults;
-use super::super::scalar::{Database, ListenAddress, SocketAddress, Span};
+use super::super::scalar::{Database, ListenAddress, SocketAddress, Span, TrustedPeer};
 use super::credentials::{Credentials, Identity};
 use super::limits::Limits;
 use super::route::Route;
@@ -67,6 +67,11 @@ pub struct Listener {
     /// An IP address with a port, or `unix:/path`. Port 0 takes a free one.
     #[schemars(with = "ListenAddress")]
     pub address: Option<ListenAddress>,
+    /// Peers that may say for whom they ask: their identity headers, which are removed of everyone else's requests,
+    /// are kept. An address, a network as `10.0.0.0/8`, or `unix` for whoever may open the Unix socket.
+    #[serde(default)]
+    #[schemars(length(max = 256))]
+    pub trusted_identity_from: Vec<TrustedPeer>,
     /// HTTP/2 without TLS.
     #[serde(default)]
     pub h2c: Off,

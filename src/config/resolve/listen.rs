@@ -5,16 +5,17 @@ use std::net::SocketAddr;
 use super::super::Flags;
 use super::super::mistake::Mistake;
 use super::super::node::Spot;
-use super::super::raw::File;
+use super::super::raw::{File, Listener, Require, RequireWord};
+use super::super::scalar::{PeerSet, TrustedPeer};
 use crate::control;
-use crate::proxy::ListenAddr;
+use crate::proxy::{ListenAddr, ListenerConfig, TrustedPeers};
 
 /// The listeners of clients. Also holds the addresses of all listeners against each other.
 pub(super) fn listeners(
     file: &File,
     root: &Spot<'_>,
     faults: &mut Vec<Mistake>,
-) -> Vec<ListenAddr> {
+) -> Vec<ListenerConfig> {
     let raw = file.listen.iter().flatten().enumerate();
     let clients: Vec<(ListenAddr, Spot<'_>)> = raw
         .filter_map(|(index, listener)| {
@@ -36,7 +37,59 @@ pub(super) fn listeners(
             faults.push(at.mistake(message));
         }
     }
-    clients.into_iter().map(|(address, _)| address).collect()
+    let raw = file.listen.iter().flatten().enumerate();
+    raw.filter_map(|(index, listener)| {
+        let at = root.key("listen").index(index);
+        Some(ListenerConfig {
+            address: listener.address.clone()?.0,
+            trusted_identity_from: trusted_peers(listener, &at, faults),
+        })
+    })
+    .collect()
+}
+
+/// Who may say for whom it asks. What no peer of the listener can be is a mistake: somebody else was meant.
+fn trusted_peers(listener: &Listener, at: &Spot<'_>, faults: &mut Vec<Mistake>) -> TrustedPeers {
+    let mut trusted = TrustedPeers::default();
+    let at = at.key("trusted_identity_from");
+    let address = listener.address.as_ref().map(|address| &address.0);
+    let is_unix = matches!(address, Some(ListenAddr::Unix(_)));
+    let mut seen: Vec<PeerSet> = Vec::new();
+    for (index, TrustedPeer(peers)) in listener.trusted_identity_from.iter().enumerate() {
+        let at = at.index(index);
+        if seen.contains(peers) {
+            faults.push(at.mistake("is in the list twice"));
+        }
+        seen.push(*peers);
+        if is_unix != (*peers == PeerSet::Unix) {
+            faults.push(at.mistake(if is_unix {
+                "no peer of a Unix socket has an address; write unix"
+            } else {
+                "no peer comes by a Unix socket here; write addresses or networks"
+            }));
+        }
+        match peers {
+            PeerSet::Unix => trusted.unix = true,
+            PeerSet::Network(network) => trusted.networks.push(*network),
+        }
+    }
+    trusted
+}
+
+/// Where identities are required that nobody may name, nobody could pass.
+pub(super) fn need_trusted_peers(file: &File, root: &Spot<'_>, faults: &mut Vec<Mistake>) {
+    let mut listeners = file.listen.iter().flatten();
+    if listeners.any(|listener| !listener.trusted_identity_from.is_empty()) {
+        return;
+    }
+    for (index, route) in file.routes.iter().flatten().enumerate() {
+        if route.require == Some(Require::Word(RequireWord::TrustedIdentity)) {
+            let at = root.key("routes").index(index).key("require");
+            faults.push(at.mistake(
+                "nobody could pass: no listener has `trusted_identity_from`, which says who may name identities",
+            ));
+        }
+    }
 }
 
 /// Whether only one of two listeners could be there. Port 0 is a free one, so it never collides.

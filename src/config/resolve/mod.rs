@@ -49,6 +49,7 @@ pub(super) fn resolve(
     faults: &mut Vec<Mistake>,
 ) -> Option<Resolved> {
     let listeners = listen::listeners(file, root, faults);
+    listen::need_trusted_peers(file, root, faults);
     let control = listen::control(file, root, flags, faults);
     let (credentials, pepper) = credentials::credentials(&file.credentials, root, faults);
     let identity = credentials::identity(&file.identity, &root.key("identity"), faults);

@@ -27,6 +27,7 @@ pub(super) fn requirement(
     match raw {
         Require::Word(RequireWord::Anonymous) => Requirement::Anonymous,
         Require::Word(RequireWord::Authenticated) => Requirement::Authenticated,
+        Require::Word(RequireWord::TrustedIdentity) => Requirement::TrustedIdentity,
         Require::Families(families) => {
             let mut reader = Reader { captures, faults };
             Requirement::Families(reader.families(families, at))

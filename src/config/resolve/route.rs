@@ -6,10 +6,11 @@ use super::super::advise::OpenWay;
 use super::super::mistake::Mistake;
 use super::super::node::Spot;
 use super::super::raw::{self, Case, File, Forward, Require, Taking, TrailingSlash, UserTokens};
+use super::super::scalar::Size;
 use super::super::wording::unknown_name;
 use super::requirement::requirement;
 use crate::authz::{self, CaseMatch, ForwardKey, MatchOptions, Policy, RoutePattern, RouteSpec};
-use crate::proxy::{RouteLimits, RouteSettings, Timeouts, UpstreamConfig};
+use crate::proxy::{Ceilings, RouteLimits, RouteSettings, Timeouts, UpstreamConfig};
 
 /// A route, for people.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -151,6 +152,7 @@ impl Around<'_> {
         };
         let of_upstream = &self.file.upstreams.as_ref()?.get(name)?.timeouts;
         let (own, limits) = (&raw.timeouts, &raw.limits);
+        let ceilings = self.ceilings(limits, &at.key("limits"), faults);
         Some(RouteSettings {
             upstream,
             limits: RouteLimits {
@@ -166,12 +168,45 @@ impl Around<'_> {
                     .as_ref()
                     .map_or(self.limits.stream_idle, |timeout| timeout.0),
             },
+            ceilings,
             timeouts: Timeouts {
                 connect: own.connect.as_ref().unwrap_or(&of_upstream.connect).0,
                 first_byte: own.first_byte.as_ref().unwrap_or(&of_upstream.first_byte).0,
                 idle: own.idle.as_ref().unwrap_or(&of_upstream.idle).0,
             },
         })
+    }
+}
+
+impl Around<'_> {
+    /// What holds for every request holds before a route is chosen, so a route can only have less of it.
+    fn ceilings(
+        &self,
+        raw: &raw::RouteLimits,
+        at: &Spot<'_>,
+        faults: &mut Vec<Mistake>,
+    ) -> Ceilings {
+        let whole = &self.file.limits;
+        let mut lower = |key: &str, own: Option<usize>, most: usize| {
+            if own.is_some_and(|own| own > most) {
+                let message = format!(
+                    "must not be more than {most}, which holds for every request: see `limits.{key}`"
+                );
+                faults.push(at.key(key).mistake(message));
+            }
+            own.filter(|own| *own < most)
+        };
+        // All of them fit: the schema bounds them far below.
+        let bytes = |size: &Size| usize::try_from(size.0).unwrap_or(usize::MAX);
+        Ceilings {
+            headers: lower("headers", raw.headers, whole.headers),
+            uri_bytes: lower(
+                "uri_bytes",
+                raw.uri_bytes.as_ref().map(bytes),
+                bytes(&whole.uri_bytes),
+            ),
+            connections: lower("connections", raw.connections, whole.connections),
+        }
     }
 }
 

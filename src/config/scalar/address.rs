@@ -1,10 +1,13 @@
 //! Addresses: where to listen, where upstreams are, where keys are stored, which hosts requests name.
 
 use std::fmt;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use ipnet::IpNet;
+
+use super::super::later;
 use super::text_value;
 use crate::authz::Host;
 use crate::proxy::{Endpoint, ListenAddr};
@@ -21,6 +24,13 @@ text_value!(
     SocketAddress(SocketAddr),
     "socket-address",
     "127.0.0.1:9900"
+);
+
+text_value!(
+    /// Peers: an address, a network, or `unix`.
+    TrustedPeer(PeerSet),
+    "peers",
+    "10.0.0.0/8"
 );
 
 text_value!(
@@ -98,6 +108,50 @@ fn socket_path(path: &str) -> Result<PathBuf, String> {
         Ok(PathBuf::from(path))
     } else {
         Err("a Unix socket needs a whole path, for example unix:/run/keyward.sock".to_owned())
+    }
+}
+
+/// Which peers are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerSet {
+    /// Those that come by a Unix socket.
+    Unix,
+    /// Those that connect from here.
+    Network(IpNet),
+}
+
+impl FromStr for TrustedPeer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "unix" => return Ok(Self(PeerSet::Unix)),
+            "client_certificate" => return Err(format!("`{text}` {}", later::MESSAGE)),
+            _ => {}
+        }
+        let alone = text.parse::<IpAddr>().map(IpNet::from);
+        let network = alone.ok().or_else(|| text.parse().ok()).ok_or_else(|| {
+            format!("`{text}` is no peer; write an address, a network as 10.0.0.0/8, or unix")
+        })?;
+        if network.trunc() == network {
+            return Ok(Self(PeerSet::Network(network)));
+        }
+        let (whole, one) = (network.trunc(), network.addr());
+        Err(format!(
+            "`{text}` has an address inside of its network: write {whole} or {one}"
+        ))
+    }
+}
+
+impl fmt::Display for TrustedPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            PeerSet::Unix => f.write_str("unix"),
+            PeerSet::Network(network) if network.prefix_len() == network.max_prefix_len() => {
+                network.addr().fmt(f)
+            }
+            PeerSet::Network(network) => network.fmt(f),
+        }
     }
 }
 
@@ -234,6 +288,29 @@ mod tests {
             assert!(!accepts::<ListenAddress>(text), "{text}");
         }
         assert!(!accepts::<SocketAddress>("unix:/run/k.sock"));
+    }
+
+    #[test]
+    fn peers() {
+        for text in [
+            "unix",
+            "10.0.0.0/8",
+            "127.0.0.1",
+            "::1",
+            "fd00::/8",
+            "0.0.0.0/0",
+        ] {
+            assert!(accepts::<TrustedPeer>(text), "{text}");
+        }
+        for text in [
+            "",
+            "localhost",
+            "10.0.0.1/8",
+            "10.0.0.0/33",
+            "client_certificate",
+        ] {
+            assert!(!accepts::<TrustedPeer>(text), "{text}");
+        }
     }
 
     #[test]

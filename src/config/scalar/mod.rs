@@ -9,7 +9,10 @@ mod quantity;
 
 use std::str::FromStr;
 
-pub use address::{Database, EndpointAddress, HostName, ListenAddress, ProbePath, SocketAddress};
+pub use address::PeerSet;
+pub use address::{
+    Database, EndpointAddress, HostName, ListenAddress, ProbePath, SocketAddress, TrustedPeer,
+};
 pub use name::{Header, HeaderPattern, MethodName, Name};
 pub use quantity::{Size, Span, Timeout};
 
@@ -24,6 +27,7 @@ pub(super) fn check(format: &str, text: &str) -> Option<Result<(), String>> {
         Size::FORMAT => reads::<Size>(text),
         ListenAddress::FORMAT => reads::<ListenAddress>(text),
         SocketAddress::FORMAT => reads::<SocketAddress>(text),
+        TrustedPeer::FORMAT => reads::<TrustedPeer>(text),
         EndpointAddress::FORMAT => reads::<EndpointAddress>(text),
         Database::FORMAT => reads::<Database>(text),
         Header::FORMAT => reads::<Header>(text),

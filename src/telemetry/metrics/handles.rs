@@ -94,6 +94,7 @@ impl RouteMetrics {
             Anonymous::Optional => &handles.optional,
             Anonymous::Shadow => &handles.shadow,
             Anonymous::UserToken => &handles.user_token,
+            Anonymous::TrustedIdentity => &handles.trusted_identity,
         };
         cell.get_or_init(|| {
             self.unauthenticated
@@ -127,6 +128,7 @@ struct Handles {
     optional: Cell,
     shadow: Cell,
     user_token: Cell,
+    trusted_identity: Cell,
     seconds: OnceLock<Histogram>,
 }
 
@@ -141,6 +143,7 @@ impl Handles {
             optional: OnceLock::new(),
             shadow: OnceLock::new(),
             user_token: OnceLock::new(),
+            trusted_identity: OnceLock::new(),
             seconds: OnceLock::new(),
         }
     }

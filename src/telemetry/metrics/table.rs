@@ -71,7 +71,7 @@ table! {
     REQUESTS = "keyward_requests_total", Kind::Counter, ["route", "status", "reason"],
         "Finished requests; reason is `allowed` or the reason of the refusal, route is `-` before one was chosen, status 499 is a client that left.";
     UNAUTHENTICATED = "keyward_unauthenticated_total", Kind::Counter, ["route", "kind"],
-        "Requests that passed without a judged key: `anonymous`, `optional`, `shadow` or `user_token`.";
+        "Requests that passed without a judged key: `anonymous`, `optional`, `shadow`, `user_token` or `trusted_identity`.";
     REQUEST_SECONDS_BY_ROUTE = "keyward_request_duration_seconds", Kind::Histogram(REQUEST_SECONDS), ["route"],
         "From the first byte of a request to the last byte of its answer.";
     DECISION_SECONDS_ALL = "keyward_decision_duration_seconds", Kind::Histogram(DECISION_SECONDS), [],

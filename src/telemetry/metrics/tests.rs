@@ -99,6 +99,7 @@ fn kinds_of_unauthenticated_passes_are_told_apart() {
         Anonymous::Optional,
         Anonymous::Shadow,
         Anonymous::UserToken,
+        Anonymous::TrustedIdentity,
     ];
     for kind in kinds {
         routes.unauthenticated(RouteId(0), kind);

@@ -39,6 +39,7 @@ pub struct Setting {
     keys: Option<Option<Vec<KeyText>>>,
     credentials: Option<CredentialText>,
     now: Option<String>,
+    trusted_identity: Option<bool>,
 }
 
 /// Tells `null` from what is absent.
@@ -139,6 +140,7 @@ impl File {
                 .map(RouteText::route)
                 .collect(),
             keys_available: keys.is_some(),
+            trusted_identity: own.trusted_identity.or(shared.trusted_identity) == Some(true),
             keys: keys.unwrap_or_default().iter().map(KeyText::key).collect(),
             credentials: own
                 .credentials
@@ -193,8 +195,10 @@ impl RouteText {
                 },
             },
             requirement: match self.require.as_str() {
-                Some(word) if is(word, "anonymous", "authenticated") => Requirement::Anonymous,
-                Some(_) => Requirement::Authenticated,
+                Some("anonymous") => Requirement::Anonymous,
+                Some("authenticated") => Requirement::Authenticated,
+                Some("trusted_identity") => Requirement::TrustedIdentity,
+                Some(word) => panic!("`{word}` is no requirement"),
                 None => Requirement::Families(Box::new(families(&self.require))),
             },
             optional: self.optional,

@@ -130,9 +130,10 @@ fn template(g: &mut Gen, path: &str, values: &[&str]) -> String {
 }
 
 fn requirement(g: &mut Gen, path: &str) -> Requirement {
-    match g.below(12) {
+    match g.below(13) {
         0 => return Requirement::Anonymous,
         1 => return Requirement::Authenticated,
+        2 => return Requirement::TrustedIdentity,
         _ => {}
     }
     let org = g.maybe(75, |g| {
@@ -209,7 +210,9 @@ fn route(g: &mut Gen, matcher: Matcher) -> Route {
 fn key(g: &mut Gen, routes: &[Route], number: usize) -> Key {
     let families = match g.one(routes).requirement {
         Requirement::Families(families) => *families,
-        Requirement::Anonymous | Requirement::Authenticated => Families::default(),
+        Requirement::Anonymous | Requirement::Authenticated | Requirement::TrustedIdentity => {
+            Families::default()
+        }
     };
     let (tenant, token, grants) = match g.below(3) {
         0 => org_key(g, families.org.unwrap_or_default(), number),
@@ -296,6 +299,7 @@ pub fn world(g: &mut Gen) -> World {
         credentials: request::credential_rules(g),
         now: NOW,
         keys_available: !g.percent(2),
+        trusted_identity: g.percent(20),
     }
 }
 

@@ -43,6 +43,8 @@ pub struct World {
     pub now: i64,
     /// Whether keys can be looked up at all.
     pub keys_available: bool,
+    /// Whether a trusted peer names an identity in every request.
+    pub trusted_identity: bool,
 }
 
 /// A pass.
@@ -109,6 +111,7 @@ pub fn decide(world: &World, request: &Request) -> Decision {
         host,
         query: query.unwrap_or_default(),
         headers: request.headers.clone(),
+        trusted_identity: world.trusted_identity,
     };
     decide_on_route(world, index, &scope, path.canonical)
 }
@@ -178,7 +181,13 @@ fn judge<'w>(world: &'w World, route: &Route, scope: &Scope) -> Result<Pass<'w>,
     }
     let shown = credential::shown(&world.credentials, &scope.headers, &scope.query)?;
     let Some(token) = shown.key else {
-        return match (shown.user_token, route.user_tokens_forward, route.optional) {
+        let named = world.trusted_identity;
+        if named && matches!(route.requirement, Requirement::TrustedIdentity) {
+            return Ok(Pass::Unjudged(Anonymous::TrustedIdentity));
+        }
+        let user = named || shown.user_token;
+        return match (user, route.user_tokens_forward, route.optional) {
+            (true, true, _) if named => Ok(Pass::Unjudged(Anonymous::TrustedIdentity)),
             (true, true, _) => Ok(Pass::Unjudged(Anonymous::UserToken)),
             (true, false, _) => Err(Reason::UserTokenRejected.into()),
             (false, _, true) => Ok(Pass::Unjudged(Anonymous::Optional)),

@@ -15,6 +15,7 @@ use super::rule::{self, Resource};
 pub enum Requirement {
     Anonymous,
     Authenticated,
+    TrustedIdentity,
     Families(Box<Families>),
 }
 
@@ -81,6 +82,7 @@ pub struct Scope {
     pub host: String,
     pub query: String,
     pub headers: Vec<(String, Vec<u8>)>,
+    pub trusted_identity: bool,
 }
 
 /// The values in a template, which lie at the odd positions: `a{x}b` is `["a", "x", "b"]`.
@@ -161,6 +163,12 @@ pub type Judgement = Result<Determination, (Reason, Determination)>;
 pub fn judge(record: &KeyRecord, requirement: &Requirement, scope: &Scope) -> Judgement {
     let families = match requirement {
         Requirement::Anonymous | Requirement::Authenticated => return Ok(Determination::Nothing),
+        Requirement::TrustedIdentity if scope.trusted_identity => {
+            return Ok(Determination::Nothing);
+        }
+        Requirement::TrustedIdentity => {
+            return Err((Reason::FamilyNotAccepted, Determination::Nothing));
+        }
         Requirement::Families(families) => families,
     };
     let mismatch = |reason| Err((reason, Determination::Nothing));

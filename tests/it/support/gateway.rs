@@ -12,9 +12,9 @@ use keyward::authz::{
     RoutePattern, RouteSpec, RouteTable, Rulebook, Template, Tenant, Timestamp, UserTokens,
 };
 use keyward::proxy::{
-    Balance, BindError, Clock, Config, Endpoint, ErrorStyle, Gateway, IdentityConfig, Limits,
-    ListenAddr, Retries, RouteSettings, Rules, Source, SourceStatus, Surroundings, Timeouts,
-    UpstreamConfig,
+    Balance, BindError, Ceilings, Clock, Config, Endpoint, ErrorStyle, Gateway, IdentityConfig,
+    Limits, ListenAddr, ListenerConfig, Retries, RouteSettings, Rules, Source, SourceStatus,
+    Surroundings, Timeouts, UpstreamConfig,
 };
 use keyward::replica::{self, Replica};
 use keyward::telemetry::{AccessLog, Metrics};
@@ -36,6 +36,7 @@ pub struct Setup {
     pub upstreams: Vec<UpstreamConfig>,
     pub limits: Limits,
     pub timeouts: Timeouts,
+    pub ceilings: Ceilings,
     pub credentials: CredentialRules,
     pub forward: ForwardKey,
     pub errors: ErrorStyle,
@@ -43,7 +44,7 @@ pub struct Setup {
     pub user_tokens: UserTokens,
     pub graceful_shutdown: Duration,
     pub keys: bool,
-    pub listeners: Vec<ListenAddr>,
+    pub listeners: Vec<ListenerConfig>,
     pub clock: Clock,
 }
 
@@ -75,6 +76,7 @@ impl Setup {
             upstreams: vec![upstream],
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            ceilings: Ceilings::default(),
             credentials: CredentialRules::default(),
             forward: ForwardKey::Strip,
             errors: ErrorStyle::Prisme,
@@ -82,7 +84,7 @@ impl Setup {
             user_tokens: UserTokens::Reject,
             graceful_shutdown: Duration::from_secs(30),
             keys: true,
-            listeners: vec![ListenAddr::Tcp(([127, 0, 0, 1], 0).into())],
+            listeners: vec![ListenAddr::Tcp(([127, 0, 0, 1], 0).into()).into()],
             clock: Arc::new(|| NOW),
         }
     }
@@ -109,6 +111,12 @@ impl Setup {
                 "/open/{*rest}",
                 Requirement::Anonymous,
                 &[Method::GET, Method::HEAD, Method::POST, Method::PUT],
+            ),
+            (
+                "named",
+                "/named/{*rest}",
+                Requirement::TrustedIdentity,
+                &[Method::GET],
             ),
             (
                 "any",
@@ -138,6 +146,7 @@ impl Setup {
             upstream: 0,
             limits: self.limits.route.clone(),
             timeouts: self.timeouts.clone(),
+            ceilings: self.ceilings.clone(),
         };
         Rules {
             rulebook: Rulebook::new(table, policies.collect(), self.credentials.clone()),
