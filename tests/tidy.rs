@@ -39,6 +39,7 @@ const FLOORS: &[(&str, u8)] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("pingora", &["proxy"]),
     ("httparse", &["proxy"]),
+    ("memchr", &["proxy"]),
     ("async_trait", &["proxy"]),
     ("axum", &["control"]),
     ("sqlx", &["control"]),

@@ -12,7 +12,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
 
 use super::config::{Retries, RouteSettings};
 use super::exchange::Exchange;
-use super::forward::{clean_response, clean_upgrade, set_origin, set_trace};
+use super::forward::{clean_upgrade, pick_response, set_origin, set_trace};
 use super::identity::set_identity;
 use super::line::Wait;
 use super::upstream::{Needs, Upstream};
@@ -56,11 +56,12 @@ pub fn choose_peer(
         .ok_or_else(|| not_connected(Some(exchange), Error::new_up(ErrorType::ConnectNoRoute)))
 }
 
-/// Makes the head that the upstream gets out of the one received.
+/// Makes the head that the upstream gets out of the one received. `request`: that one as pingora would forward it,
+/// without the hop's own headers.
 ///
 /// # Errors
 /// None in practice: what is written was checked or made here.
-pub fn edit_request(
+pub fn make_request(
     exchange: &Exchange,
     received: &RequestHeader,
     request: &mut RequestHeader,
@@ -69,18 +70,27 @@ pub fn edit_request(
         return Err(Error::new_in(ErrorType::InternalError));
     };
     let regime = &exchange.regime;
-    if let Some(target) = &exchange.forward_target {
-        request.set_raw_path(target.as_bytes())?;
-    }
     let hygiene = regime
         .hygiene
         .of(exchange.trusted, permit.principal().is_some());
-    hygiene.clean_request(request, permit.forwards_key())?;
-    clean_upgrade(request, &received.headers);
-    set_origin(request, exchange.client)?;
-    set_trace(request, &exchange.trace)?;
-    match permit.principal() {
-        Some(principal) => set_identity(request, principal, &regime.rules.identity),
+    let mut headers = hygiene.pick(&request.headers, permit.forwards_key());
+    clean_upgrade(&mut headers, &received.headers);
+    set_origin(&mut headers, exchange.client.forwarded_for());
+    if let Some(trace) = &exchange.trace {
+        set_trace(&mut headers, trace);
+    }
+    if let Some(principal) = permit.principal() {
+        set_identity(&mut headers, principal, &regime.rules.identity);
+    }
+    // The spelling of names is not kept: it means nothing, and a second map of them would have to be made for it.
+    let mut parts = http::Request::new(()).into_parts().0;
+    parts.method = request.method.clone();
+    parts.uri = request.uri.clone();
+    parts.version = request.version;
+    parts.headers = headers;
+    *request = RequestHeader::from(parts);
+    match &exchange.forward_target {
+        Some(target) => request.set_raw_path(target.as_bytes()),
         None => Ok(()),
     }
 }
@@ -121,14 +131,23 @@ pub fn take_response(
 ///
 /// # Errors
 /// None in practice: what is written are header values.
-pub fn edit_response(
+pub fn make_response(
     exchange: &Exchange,
     session: &mut Session,
     response: &mut ResponseHeader,
 ) -> Result<()> {
-    clean_response(response, &exchange.trace)?;
+    let mut headers = pick_response(&response.headers);
+    if let Some(trace) = &exchange.trace {
+        set_trace(&mut headers, trace);
+    }
+    let mut parts = http::Response::new(()).into_parts().0;
+    parts.status = response.status;
     // Ours, whatever the upstream's is: the version is one hop's own business as well.
-    response.set_version(Version::HTTP_11);
+    parts.version = Version::HTTP_11;
+    parts.headers = headers;
+    let made = ResponseHeader::from(parts);
+    let received = std::mem::replace(response, made);
+    response.set_reason_phrase(received.get_reason_phrase())?;
     if response.status == StatusCode::SWITCHING_PROTOCOLS {
         exchange.line.open_tunnel();
         select_bearer(exchange, session.req_header(), response)?;

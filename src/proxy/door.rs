@@ -114,7 +114,7 @@ impl Visit<'_> {
         // Only now: the rules may have changed while nothing came.
         let regime = self.door.regime.load_full();
         let line = Arc::clone(&self.line);
-        let client = self.peer.client;
+        let client = self.peer.client.clone();
         let mut exchange = Box::new(Exchange::begin(regime, line, client, started));
         exchange.trusted = self.peer.trusted;
         match arrival {
@@ -302,7 +302,7 @@ async fn answer(wire: &mut Wire, mut exchange: Box<Exchange>, keep_alive: bool) 
         return false;
     };
     let mut answer = Answer::to_denial(denial, exchange.regime.rules.errors);
-    for (name, value) in exchange.trace.lines() {
+    for (name, value) in exchange.trace().lines() {
         answer.header(name, value.to_str().unwrap_or_default().to_owned());
     }
     let date = get_cached_date();

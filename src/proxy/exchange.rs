@@ -51,8 +51,8 @@ pub struct Exchange {
     pub method: Range<usize>,
     /// Where the target is in the head.
     pub target: Range<usize>,
-    /// What it is called in other logs.
-    pub trace: Trace,
+    /// What it is called in other logs, once its headers were read.
+    pub trace: Option<Trace>,
     /// How it stands.
     pub verdict: Verdict,
     /// The route, once one was chosen.
@@ -114,7 +114,7 @@ impl Exchange {
             head: Bytes::new(),
             method: 0..0,
             target: 0..0,
-            trace: Trace::made(),
+            trace: None,
             verdict: Verdict::Refused(Denial::new(Reason::MalformedRequest)),
             route: None,
             principal: None,
@@ -157,6 +157,11 @@ impl Exchange {
         }
     }
 
+    /// What it is called in other logs, made now if its headers were not read.
+    pub fn trace(&mut self) -> &Trace {
+        self.trace.get_or_insert_with(Trace::made)
+    }
+
     /// Refuses it for what happened after, or instead of, a decision.
     pub fn refuse(&mut self, reason: Reason, detail: Option<&'static str>) {
         self.verdict = Verdict::Refused(Denial {
@@ -186,6 +191,7 @@ impl Exchange {
             if self.cut {
                 self.regime.commons.metrics.stream_ended();
             }
+            self.trace();
             observe::finished(self);
         }
     }

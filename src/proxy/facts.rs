@@ -16,7 +16,7 @@ use crate::authz::{Admission, Decision, Denial, KeyLookup, PresentedKey, Reason,
 /// Decides about the request and notes the decision in the exchange.
 pub fn decide(exchange: &mut Exchange, request: &RequestHeader) {
     let began = Instant::now();
-    exchange.trace = Trace::of(&request.headers);
+    exchange.trace = Some(Trace::of(&request.headers));
     let regime = std::sync::Arc::clone(&exchange.regime);
     let host = request
         .headers

@@ -5,14 +5,14 @@
 
 use std::borrow::Cow;
 
-use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HOST, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, COOKIE, HOST, PROXY_AUTHENTICATE, SEC_WEBSOCKET_PROTOCOL, TE,
+    TRAILER, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use pingora::Result;
-use pingora::http::{RequestHeader, ResponseHeader};
 use smallvec::SmallVec;
 
 use super::config::{IdentityConfig, NamePattern};
-use super::socket::Client;
 use super::trace::{CORRELATION_ID, TRACEPARENT, Trace};
 use crate::authz::{CredentialRules, CredentialSource, KeyForm, Stripped, UserTokenSource};
 
@@ -42,13 +42,19 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Response headers that are one hop's own business (`connection` and `transfer-encoding` are pingora's).
-const RESPONSE_HOP: &[&str] = &[
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-connection",
-    "te",
-    "trailer",
+const RESPONSE_HOP: [HeaderName; 5] = [
+    HeaderName::from_static("keep-alive"),
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
 ];
+
+/// Lines that Keyward adds to a request at most: where it came from, what it is called, whose key it had.
+const OWN_LINES_MAX: usize = 10;
+
+/// Lines that say what a request is called elsewhere.
+const TRACE_LINES: usize = 2;
 
 /// Our own family in responses.
 const OWN_PREFIX: &str = "x-keyward-";
@@ -136,25 +142,26 @@ impl Hygiene {
         }
     }
 
-    /// Removes credentials and claims from a request. `keep_key`: the judged key stays where it was found.
+    /// The headers of a request without credentials and claims, with room for ours. `keep_key`: the judged key stays
+    /// where it was found.
     ///
-    /// # Errors
-    /// None in practice: what is written was read from a header.
-    pub fn clean_request(&self, request: &mut RequestHeader, keep_key: bool) -> Result<()> {
-        let goners: SmallVec<[HeaderName; 8]> = request
-            .headers
-            .keys()
-            .filter(|name| self.goes(name, &request.headers, keep_key))
-            .cloned()
-            .collect();
-        for name in &goners {
-            request.remove_header(name);
+    /// They are picked, not weeded: a map that is made in its final size costs a fraction of one that loses some
+    /// names and then grows by others.
+    pub fn pick(&self, received: &HeaderMap, keep_key: bool) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(received.len() + OWN_LINES_MAX);
+        for name in received.keys() {
+            if !self.goes(name, received, keep_key) {
+                for value in received.get_all(name) {
+                    headers.append(name.clone(), value.clone());
+                }
+            }
         }
         if !keep_key {
-            self.clean_bearer(request);
-            self.clean_websocket(request)?;
+            self.clean_bearer(&mut headers);
+            self.clean_websocket(&mut headers);
         }
-        join_cookies(request)
+        join_cookies(&mut headers);
+        headers
     }
 
     fn goes(&self, name: &HeaderName, headers: &HeaderMap, keep_key: bool) -> bool {
@@ -181,7 +188,7 @@ impl Hygiene {
     }
 
     /// Takes `Authorization: Bearer` away unless it is a user token. Another scheme is none of our business.
-    fn clean_bearer(&self, request: &mut RequestHeader) {
+    fn clean_bearer(&self, headers: &mut HeaderMap) {
         if !self.bearer {
             return;
         }
@@ -195,26 +202,26 @@ impl Hygiene {
             Some(token) => KeyForm::of(token) == Some(KeyForm::UserToken),
             None => keyless(value),
         };
-        if !request.headers.get_all(AUTHORIZATION).iter().all(foreign) {
-            request.remove_header(&AUTHORIZATION);
+        if !headers.get_all(AUTHORIZATION).iter().all(foreign) {
+            headers.remove(AUTHORIZATION);
         }
     }
 
     /// Takes `bearer, <key>` out of the offered subprotocols.
-    fn clean_websocket(&self, request: &mut RequestHeader) -> Result<()> {
-        if !self.websocket || !offers_bearer(&request.headers) {
-            return Ok(());
+    fn clean_websocket(&self, headers: &mut HeaderMap) {
+        if !self.websocket || !offers_bearer(headers) {
+            return;
         }
-        let rest: Vec<String> = protocols(&request.headers)
+        let rest: Vec<&str> = protocols(headers)
             .filter(|protocol| !protocol.eq_ignore_ascii_case("bearer"))
             .filter(|protocol| !matches!(KeyForm::of(protocol.as_bytes()), Some(KeyForm::Key(_))))
-            .map(str::to_owned)
             .collect();
-        request.remove_header(&SEC_WEBSOCKET_PROTOCOL);
-        if rest.is_empty() {
-            return Ok(());
+        // Parts of a header value are one; were they not, nothing would be offered rather than a key.
+        let rest = HeaderValue::try_from(rest.join(", ")).ok();
+        headers.remove(SEC_WEBSOCKET_PROTOCOL);
+        if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, rest);
         }
-        request.insert_header(SEC_WEBSOCKET_PROTOCOL, rest.join(", "))
     }
 
     /// The query without the parameters that hold keys; `None` where it has none of them.
@@ -312,91 +319,75 @@ fn offers_bearer(headers: &HeaderMap) -> bool {
 }
 
 /// Cookies that a client split over several lines become one line, which is all that HTTP/1.1 has.
-fn join_cookies(request: &mut RequestHeader) -> Result<()> {
-    let mut lines = request.headers.get_all(COOKIE).iter();
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter();
     if lines.next().is_none() || lines.next().is_none() {
-        return Ok(());
+        return;
     }
-    let lines: Vec<&[u8]> = request
-        .headers
+    let lines: Vec<&[u8]> = headers
         .get_all(COOKIE)
         .iter()
         .map(HeaderValue::as_bytes)
         .collect();
-    let joined = lines.join(&b"; "[..]);
-    request.insert_header(COOKIE, joined)
+    if let Ok(joined) = HeaderValue::try_from(lines.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 /// Removes an `Upgrade` that `received` did not nominate in its `Connection`: it was not meant for us to pass on.
-pub fn clean_upgrade(request: &mut RequestHeader, received: &HeaderMap) {
-    let nominated = received.get_all(CONNECTION).iter().any(|value| {
-        value
-            .as_bytes()
-            .split(|byte| *byte == b',')
-            .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-    });
+pub fn clean_upgrade(headers: &mut HeaderMap, received: &HeaderMap) {
+    let nominated = headers.contains_key(UPGRADE)
+        && received.get_all(CONNECTION).iter().any(|value| {
+            value
+                .as_bytes()
+                .split(|byte| *byte == b',')
+                .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+        });
     if !nominated {
-        request.remove_header(&UPGRADE);
-        request.remove_header(&CONNECTION);
+        headers.remove(UPGRADE);
+        headers.remove(CONNECTION);
     }
 }
 
 /// Says whom the request came from, in place of whatever it claimed.
-///
-/// # Errors
-/// None in practice: addresses are header values.
-pub fn set_origin(request: &mut RequestHeader, client: Client) -> Result<()> {
-    if let Client::Inet(address) = client {
-        request.insert_header(X_FORWARDED_FOR, address.ip().to_string())?;
+pub fn set_origin(headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
+    if let Some(origin) = origin {
+        headers.insert(X_FORWARDED_FOR, origin.clone());
     }
-    request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static("http"))?;
-    if let Some(host) = request.headers.get(HOST).cloned() {
-        request.insert_header(X_FORWARDED_HOST, host)?;
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if let Some(host) = headers.get(HOST).cloned() {
+        headers.insert(X_FORWARDED_HOST, host);
     }
-    Ok(())
 }
 
-/// Hands on what the request is called elsewhere.
-///
-/// # Errors
-/// None in practice: both are header values.
-pub fn set_trace(request: &mut RequestHeader, trace: &Trace) -> Result<()> {
-    request.insert_header(CORRELATION_ID, trace.correlation_id.clone())?;
-    request.insert_header(TRACEPARENT, trace.parent.clone())
+/// Says what the request is called elsewhere, to upstreams and clients.
+pub fn set_trace(headers: &mut HeaderMap, trace: &Trace) {
+    headers.insert(CORRELATION_ID, trace.correlation_id.clone());
+    headers.insert(TRACEPARENT, trace.parent.clone());
 }
 
-/// Removes from a response what is the upstream's hop's business or only ours to say, and names the request.
-///
-/// # Errors
-/// None in practice: all that is written are header values.
-pub fn clean_response(response: &mut ResponseHeader, trace: &Trace) -> Result<()> {
-    let nominated: SmallVec<[HeaderName; 4]> = response
-        .headers
+/// The headers of a response without what is the upstream's hop's business or only ours to say, with room for ours.
+pub fn pick_response(received: &HeaderMap) -> HeaderMap {
+    let nominated: SmallVec<[HeaderName; 4]> = received
         .get_all(CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
         .filter(|name| *name != UPGRADE && *name != CONNECTION && !is_framing(name))
         .collect();
-    for name in &nominated {
-        response.remove_header(name);
+    let goes = |name: &HeaderName| {
+        let text = name.as_str();
+        RESPONSE_HOP.contains(name)
+            || nominated.contains(name)
+            || (text.starts_with('x') && normal(text).starts_with(OWN_PREFIX))
+    };
+    let mut headers = HeaderMap::with_capacity(received.len() + TRACE_LINES);
+    for (name, value) in received {
+        if !goes(name) {
+            headers.append(name.clone(), value.clone());
+        }
     }
-    for name in RESPONSE_HOP {
-        response.remove_header(*name);
-    }
-    let ours: SmallVec<[HeaderName; 4]> = response
-        .headers
-        .keys()
-        .filter(|name| {
-            name.as_str().starts_with('x') && normal(name.as_str()).starts_with(OWN_PREFIX)
-        })
-        .cloned()
-        .collect();
-    for name in &ours {
-        response.remove_header(name);
-    }
-    response.insert_header(CORRELATION_ID, trace.correlation_id.clone())?;
-    response.insert_header(TRACEPARENT, trace.parent.clone())
+    headers
 }
 
 fn is_framing(name: &HeaderName) -> bool {

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use bytes::BytesMut;
 use httparse::{Error as ParseError, Header, ParserConfig, Request, Status};
+use memchr::memchr_iter;
 use percent_encoding::percent_encode_byte;
 use smallvec::SmallVec;
 
@@ -164,17 +165,11 @@ fn named<'a, 'h>(
         .map(|header| header.value)
 }
 
-/// As many line feeds as pairs, and no carriage return alone.
+/// Each line feed follows a carriage return, and no carriage return stands alone.
 fn lines_end_in_crlf(raw: &[u8]) -> bool {
-    let after = raw.get(1..).unwrap_or_default();
-    let pairs = raw
-        .iter()
-        .zip(after)
-        .filter(|pair| *pair.0 == b'\r' && *pair.1 == b'\n')
-        .count();
-    let feeds = raw.iter().filter(|byte| **byte == b'\n').count();
-    let returns = raw.iter().filter(|byte| **byte == b'\r').count();
-    pairs == feeds && pairs == returns
+    let at = |place: Option<usize>| place.and_then(|place| raw.get(place));
+    memchr_iter(b'\n', raw).all(|feed| at(feed.checked_sub(1)) == Some(&b'\r'))
+        && memchr_iter(b'\r', raw).all(|back| at(back.checked_add(1)) == Some(&b'\n'))
 }
 
 fn check_lines(

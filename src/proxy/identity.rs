@@ -1,12 +1,9 @@
 //! What an upstream is told of the key that was judged: headers of ours, set last, in values that cannot break one.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use pingora::Result;
-use pingora::http::RequestHeader;
 
 use super::config::IdentityConfig;
 use crate::authz::{Principal, Tenant};
@@ -15,37 +12,24 @@ use crate::authz::{Principal, Tenant};
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
 /// Tells the upstream whose key it was.
-///
-/// # Errors
-/// None in practice: the values are visible ASCII.
-pub fn set_identity(
-    request: &mut RequestHeader,
-    principal: &Principal,
-    config: &IdentityConfig,
-) -> Result<()> {
+pub fn set_identity(headers: &mut HeaderMap, principal: &Principal, config: &IdentityConfig) {
     let (org, workspace) = match &principal.tenant {
         Tenant::Org(slug) => (Some(slug.as_str()), None),
         Tenant::Workspace(id) => (None, Some(id.as_str())),
         Tenant::Access => (None, None),
     };
-    set(request, &config.key_id, Some(principal.id.as_str()))?;
-    set(request, &config.org, org)?;
-    set(request, &config.workspace, workspace)?;
-    set(request, &config.family, Some(principal.family().as_str()))?;
-    let owner = principal.owner.as_ref().map(|owner| {
-        let mut text = owner.kind.clone();
-        // Writing into a `String` cannot fail.
-        let _ = write!(text, "/{}", owner.id);
-        text
-    });
-    set(request, &config.owner, owner.as_deref())
-}
-
-fn set(request: &mut RequestHeader, name: &Option<HeaderName>, value: Option<&str>) -> Result<()> {
-    let (Some(name), Some(value)) = (name, value) else {
-        return Ok(());
+    let mut set = |name: &Option<HeaderName>, value: Option<&str>| {
+        if let (Some(name), Some(value)) = (name, value) {
+            headers.insert(name.clone(), encoded(value));
+        }
     };
-    request.insert_header(name.clone(), encoded(value))
+    set(&config.key_id, Some(principal.id.as_str()));
+    set(&config.org, org);
+    set(&config.workspace, workspace);
+    set(&config.family, Some(principal.family().as_str()));
+    if let Some(owner) = &principal.owner {
+        set(&config.owner, Some(&format!("{}/{}", owner.kind, owner.id)));
+    }
 }
 
 /// The text in visible ASCII.

@@ -128,10 +128,10 @@ fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
 }
 
 impl TrustedPeers {
-    fn hold(&self, client: Client) -> bool {
+    fn hold(&self, client: &Client) -> bool {
         match client {
             Client::Unix => self.unix,
-            Client::Inet(address) => {
+            Client::Inet(address, _) => {
                 // A socket for both versions sees version 4 inside of version 6.
                 let address = address.ip().to_canonical();
                 self.networks
@@ -164,8 +164,8 @@ impl Accepting {
             match accepted {
                 Ok((socket, client)) => {
                     let peer = Peer {
+                        trusted: trusted.hold(&client),
                         client,
-                        trusted: trusted.hold(client),
                     };
                     admit(door, socket, peer, &turned_away);
                 }
@@ -184,7 +184,7 @@ impl Accepting {
                 let (stream, address) = listener.accept().await?;
                 // Answers leave at once; a socket that cannot do that still works.
                 let _slower = stream.set_nodelay(true);
-                Ok((Socket::Tcp(stream), Client::Inet(address)))
+                Ok((Socket::Tcp(stream), Client::inet(address)))
             }
             Self::Unix(listener) => {
                 let (stream, _unnamed) = listener.accept().await?;

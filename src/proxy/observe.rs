@@ -25,8 +25,8 @@ fn record(exchange: &Exchange, duration: std::time::Duration) -> Record<'_> {
     let principal = exchange.principal.as_deref();
     Record {
         time: exchange.time,
-        client: match exchange.client {
-            Client::Inet(address) => Some(address.ip()),
+        client: match &exchange.client {
+            Client::Inet(address, _) => Some(address.ip()),
             Client::Unix => None,
         },
         method: exchange.method(),
@@ -48,7 +48,11 @@ fn record(exchange: &Exchange, duration: std::time::Duration) -> Record<'_> {
         duration,
         decision: exchange.decision,
         upstream_duration: exchange.forward.took,
-        correlation_id: exchange.trace.correlation_id.to_str().unwrap_or_default(),
+        correlation_id: exchange
+            .trace
+            .as_ref()
+            .and_then(|trace| trace.correlation_id.to_str().ok())
+            .unwrap_or_default(),
         redactor: &regime.redactor,
     }
 }

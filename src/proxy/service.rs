@@ -92,7 +92,7 @@ impl ProxyHttp for Service {
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        attempt::edit_request(ctx.exchange()?, session.req_header(), request)
+        attempt::make_request(ctx.exchange()?, session.req_header(), request)
     }
 
     async fn request_body_filter(
@@ -121,7 +121,7 @@ impl ProxyHttp for Service {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        attempt::edit_response(ctx.exchange()?, session, response)
+        attempt::make_response(ctx.exchange()?, session, response)
     }
 
     fn fail_to_connect(

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use http::HeaderValue;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -18,16 +19,33 @@ pub enum Socket {
 }
 
 /// Who is at the other end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Client {
-    /// This address.
-    Inet(SocketAddr),
+    /// This address, also as upstreams are told it: written once a connection, not once a request.
+    Inet(SocketAddr, HeaderValue),
     /// A process of this machine.
     Unix,
 }
 
+impl Client {
+    /// A client over TCP.
+    pub fn inet(address: SocketAddr) -> Self {
+        let text = HeaderValue::try_from(address.ip().to_string());
+        // Addresses are header values.
+        Self::Inet(address, text.unwrap_or(HeaderValue::from_static("unknown")))
+    }
+
+    /// What upstreams are told of where it is.
+    pub fn forwarded_for(&self) -> Option<&HeaderValue> {
+        match self {
+            Self::Inet(_, text) => Some(text),
+            Self::Unix => None,
+        }
+    }
+}
+
 /// Who is at the other end, and whether it may say for whom it asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     /// Who it is.
     pub client: Client,

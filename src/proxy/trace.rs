@@ -3,9 +3,11 @@
 //! Both are taken up where they are well-formed and made where they are not. No identifier here is a secret.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::ops::Range;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 const CORRELATION_ID_TEXT: &str = "x-correlation-id";
@@ -19,6 +21,12 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static(TRACEPARENT_TEXT);
 /// Longest correlation id that is taken up.
 const CORRELATION_BYTES_MAX: usize = 128;
 
+/// Bytes of a `traceparent` of ours.
+const PARENT_BYTES: usize = 55;
+
+/// Where the trace's id is in a `traceparent`.
+const TRACE_ID: Range<usize> = 3..35;
+
 /// The identifiers of one request.
 #[derive(Debug, Clone)]
 pub struct Trace {
@@ -31,12 +39,11 @@ pub struct Trace {
 impl Trace {
     /// Takes up what the request states, and makes what it does not.
     pub fn of(headers: &HeaderMap) -> Self {
-        let made = Made::new();
+        let made = Self::made();
         Self {
             correlation_id: one(headers, &CORRELATION_ID, is_correlation_id)
-                .unwrap_or_else(|| made.correlation_id()),
-            parent: one(headers, &TRACEPARENT, is_traceparent)
-                .unwrap_or_else(|| made.traceparent()),
+                .unwrap_or(made.correlation_id),
+            parent: one(headers, &TRACEPARENT, is_traceparent).unwrap_or(made.parent),
         }
     }
 
@@ -48,12 +55,25 @@ impl Trace {
         ]
     }
 
-    /// Makes both, for a request whose headers were not read.
+    /// Makes both, for a request that states neither: unique within this process, and unlikely elsewhere. The
+    /// correlation id is the trace's id.
     pub fn made() -> Self {
-        let made = Made::new();
+        static SEEDS: LazyLock<(RandomState, RandomState)> = LazyLock::new(Default::default);
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (high, low) = (SEEDS.0.hash_one(number), SEEDS.1.hash_one(number) | 1);
+        // Not sampled: whoever samples decides that at the edge of tracing, which is not here.
+        let mut text = Vec::with_capacity(PARENT_BYTES);
+        text.extend_from_slice(b"00-");
+        push_hex(&mut text, high);
+        push_hex(&mut text, low);
+        text.push(b'-');
+        push_hex(&mut text, low);
+        text.extend_from_slice(b"-00");
+        let parent = Bytes::from(text);
         Self {
-            correlation_id: made.correlation_id(),
-            parent: made.traceparent(),
+            correlation_id: header_value(parent.slice(TRACE_ID)),
+            parent: header_value(parent),
         }
     }
 }
@@ -91,59 +111,20 @@ fn is_traceparent(value: &[u8]) -> bool {
         && fields.next().is_none()
 }
 
-/// Identifiers of this process: unique within it, and unlikely elsewhere.
-struct Made {
-    high: u64,
-    low: u64,
-}
-
-impl Made {
-    fn new() -> Self {
-        static SEEDS: LazyLock<(RandomState, RandomState)> = LazyLock::new(Default::default);
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self {
-            high: SEEDS.0.hash_one(number),
-            low: SEEDS.1.hash_one(number) | 1,
-        }
-    }
-
-    fn correlation_id(&self) -> HeaderValue {
-        let mut text = Vec::with_capacity(32);
-        push_hex(&mut text, self.high);
-        push_hex(&mut text, self.low);
-        header_value(text)
-    }
-
-    /// Not sampled: whoever samples decides that at the edge of tracing, which is not here.
-    fn traceparent(&self) -> HeaderValue {
-        let mut text = Vec::with_capacity(55);
-        text.extend_from_slice(b"00-");
-        push_hex(&mut text, self.high);
-        push_hex(&mut text, self.low);
-        text.push(b'-');
-        push_hex(&mut text, self.low);
-        text.extend_from_slice(b"-00");
-        header_value(text)
-    }
-}
-
 /// Sixteen hexadecimal digits. By hand, since this is done for every request.
 fn push_hex(text: &mut Vec<u8>, number: u64) {
-    let digits = number.to_be_bytes().into_iter();
-    let digits = digits.flat_map(|byte| [byte >> 4, byte & 0xf]);
-    text.extend(digits.map(|digit| {
-        if digit < 10 {
-            b'0' + digit
-        } else {
-            b'a' - 10 + digit
-        }
+    let digit = |place: u32| {
+        let digit = (number >> (60 - 4 * place)) as u8 & 0xf;
+        digit + if digit < 10 { b'0' } else { b'a' - 10 }
+    };
+    text.extend_from_slice(&std::array::from_fn::<u8, 16, _>(|place| {
+        digit(place as u32)
     }));
 }
 
-fn header_value(text: Vec<u8>) -> HeaderValue {
+fn header_value(text: Bytes) -> HeaderValue {
     // Digits and dashes are a header value.
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    HeaderValue::from_maybe_shared(text).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 #[cfg(test)]
