@@ -4,8 +4,10 @@
 
 use std::fmt;
 
+use super::scoping::scoped;
 use crate::authz::{
-    Family, InvalidGrants, KeyStatus, Owner, RawGrants, Tenant, Timestamp, validate_grants,
+    InvalidGrants, InvalidRule, KeyStatus, Owner, RawGrants, RawRule, Tenant, Timestamp,
+    validate_grants,
 };
 
 /// A value that is not acceptable, and where it stood.
@@ -62,6 +64,41 @@ impl OrgSlug {
 impl From<&OrgSlug> for Tenant {
     fn from(org: &OrgSlug) -> Self {
         Self::Org(org.0.clone())
+    }
+}
+
+/// The id of a workspace in paths: `[A-Za-z0-9._-]{1,128}`, but neither `.` nor `..`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct WorkspaceId(String);
+
+impl WorkspaceId {
+    /// Most bytes of an id.
+    pub const BYTES_MAX: usize = 128;
+
+    /// Takes an id.
+    ///
+    /// # Errors
+    /// It is not of the grammar.
+    pub fn parse(text: &str) -> Result<Self, InvalidInput> {
+        let alphabet = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let fits = (1..=Self::BYTES_MAX).contains(&text.len()) && text.bytes().all(alphabet);
+        if fits && !matches!(text, "." | "..") {
+            Ok(Self(text.to_owned()))
+        } else {
+            let problem = "consists of 1 to 128 letters, digits, `.`, `_` and `-`";
+            Err(InvalidInput::new("workspaceId", problem))
+        }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&WorkspaceId> for Tenant {
+    fn from(workspace: &WorkspaceId) -> Self {
+        Self::Workspace(workspace.0.clone())
     }
 }
 
@@ -163,11 +200,25 @@ pub(super) fn check_grants(grants: &RawGrants) -> Result<(), InvalidInput> {
         let field = match &fault {
             InvalidGrants::Permission(_) => "permissions",
             InvalidGrants::Scope(_) => "scopes",
-            InvalidGrants::Rule(_) => "rules",
+            InvalidGrants::Rule(fault) => return invalid_rule(fault),
             InvalidGrants::Access(_) => "access",
         };
         InvalidInput::new(field, format_args!("is refused: {fault}"))
     })
+}
+
+fn invalid_rule(fault: &InvalidRule) -> InvalidInput {
+    let InvalidRule {
+        rule,
+        place,
+        message,
+    } = fault;
+    let field = match place.as_str() {
+        "rules" => "rules".to_owned(),
+        "rule" => format!("rules[{rule}]"),
+        place => format!("rules[{rule}].{place}"),
+    };
+    InvalidInput::new(field, format_args!("is refused: {message}"))
 }
 
 /// What is to be different about a key; what is absent stays.
@@ -226,6 +277,34 @@ impl RotateOrgKey {
         Ok(Self {
             expires_at,
             grace_seconds,
+        })
+    }
+}
+
+/// What a key of a workspace is to be.
+#[derive(Debug, Clone)]
+pub struct PutWorkspaceKey {
+    pub(super) name: KeyName,
+    pub(super) grants: RawGrants,
+    pub(super) disabled: Option<bool>,
+}
+
+impl PutWorkspaceKey {
+    /// Takes a name, rules as written, and whether the key is switched off; absent: as before.
+    ///
+    /// # Errors
+    /// The rules are refused for keys of this workspace.
+    pub fn new(
+        workspace: &WorkspaceId,
+        name: KeyName,
+        rules: Vec<RawRule>,
+        disabled: Option<bool>,
+    ) -> Result<Self, InvalidInput> {
+        let grants = scoped(workspace, rules)?;
+        Ok(Self {
+            name,
+            grants,
+            disabled,
         })
     }
 }
@@ -344,18 +423,27 @@ pub struct NewKey {
 }
 
 impl NewKey {
-    /// Checks that the grants are of the tenant's family and hold nothing that would be refused on write.
-    pub(super) fn check(&self) -> Result<(), InvalidInput> {
-        let family = self.tenant.family();
-        let grants = match self.grants {
-            RawGrants::Org { .. } => Family::Org,
-            RawGrants::Workspace { .. } => Family::Workspace,
-            RawGrants::Access(_) => Family::Access,
+    /// The key with its grants as they are stored: of the tenant's family, nothing that would be refused on write,
+    /// and rules confined to their workspace.
+    pub(super) fn checked(self) -> Result<Self, InvalidInput> {
+        let grants = match (&self.tenant, self.grants) {
+            (Tenant::Workspace(id), RawGrants::Workspace { rules }) => {
+                scoped(&WorkspaceId::parse(id)?, rules)?
+            }
+            (Tenant::Org(slug), grants @ RawGrants::Org { .. }) => {
+                OrgSlug::parse(slug)?;
+                check_grants(&grants)?;
+                grants
+            }
+            (Tenant::Access, grants @ RawGrants::Access(_)) => {
+                check_grants(&grants)?;
+                grants
+            }
+            (tenant, _) => {
+                let problem = format!("are not those of family {}", tenant.family());
+                return Err(InvalidInput::new("grants", problem));
+            }
         };
-        if family != grants {
-            let problem = format!("are those of family {grants}, the key is of family {family}");
-            return Err(InvalidInput::new("grants", problem));
-        }
-        check_grants(&self.grants)
+        Ok(Self { grants, ..self })
     }
 }

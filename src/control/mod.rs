@@ -12,6 +12,7 @@ mod config;
 mod delegation;
 mod error;
 mod plane;
+mod scoping;
 mod service;
 mod store;
 mod token;
@@ -20,7 +21,8 @@ pub use api::{ServeError, openapi_json};
 pub use caller::{Caller, MANAGE_KEYS};
 pub use command::{
     GRACE_SECONDS_MAX, InvalidInput, KeyName, KeySlug, ListKeys, NewKey, OWNER_ID_CHARACTERS_MAX,
-    OWNER_KIND_CHARACTERS_MAX, OrgSlug, PatchOrgKey, RotateOrgKey, Sort, SortField, parse_owner,
+    OWNER_KIND_CHARACTERS_MAX, OrgSlug, PatchOrgKey, PutWorkspaceKey, RotateOrgKey, Sort,
+    SortField, WorkspaceId, parse_owner,
 };
 pub use config::{AdminToken, Config, InvalidAdminToken};
 pub use delegation::{Authority, Excess};

@@ -93,15 +93,17 @@ fn has_inexact_number(value: &Json) -> bool {
     }
 }
 
-/// The rule with its actions and subjects as arrays. One that was unreadable stays so.
+/// The rule with its actions as an array, and so its subjects where it has several. One that was unreadable stays so.
 pub fn write_rule(rule: &RawRule) -> Json {
     let mut members = Map::new();
     let mut put = |name: &str, value| {
         members.insert(name.to_owned(), value);
     };
     put("action", rule.action.as_slice().into());
-    if !rule.subject.is_empty() {
-        put("subject", rule.subject.as_slice().into());
+    match rule.subject.as_slice() {
+        [] => {}
+        [subject] => put("subject", subject.as_str().into()),
+        subjects => put("subject", subjects.into()),
     }
     if let Some(role) = &rule.role {
         put("role", role.as_slice().into());

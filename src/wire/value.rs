@@ -4,7 +4,9 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::{Map, Number, Value as Json};
 
 use crate::authz::{Value, ValueRef};
@@ -34,6 +36,16 @@ pub fn parse_json(text: &str) -> Result<Json, InvalidJson> {
 /// As [`parse_json`], and whatever `T` refuses.
 pub fn parse_json_as<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, InvalidJson> {
     T::deserialize(parse_json(text)?).map_err(|error| InvalidJson(error.to_string()))
+}
+
+/// A JSON value in which no object, at any depth, has a name twice.
+#[derive(Debug)]
+pub struct StrictJson(pub Json);
+
+impl<'de> Deserialize<'de> for StrictJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        StrictValue.deserialize(deserializer).map(Self)
+    }
 }
 
 /// The value as rules see it.

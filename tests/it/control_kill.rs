@@ -55,7 +55,7 @@ fn make(runtime: &Runtime, control: &Control, revision: u64) -> Option<String> {
                     name: Some(KeyName::parse("renamed").unwrap()),
                     ..PatchOrgKey::default()
                 };
-                keys.patch_org_key(CALLER, &org(), slug, patch)
+                keys.patch_org_key(CALLER, &org(), &slug, patch)
                     .await
                     .unwrap();
                 None
@@ -63,7 +63,7 @@ fn make(runtime: &Runtime, control: &Control, revision: u64) -> Option<String> {
             3 => {
                 let rotate = RotateOrgKey::new(None, None).unwrap();
                 let rotated = keys
-                    .rotate_org_key(CALLER, &org(), slug, rotate)
+                    .rotate_org_key(CALLER, &org(), &slug, rotate)
                     .await
                     .unwrap();
                 Some(rotated.value.raw.expose().to_owned())
@@ -71,7 +71,7 @@ fn make(runtime: &Runtime, control: &Control, revision: u64) -> Option<String> {
             _ => {
                 // Every other key goes, so that some stay.
                 if revision.is_multiple_of(8) {
-                    keys.delete_key(CALLER, Tenant::from(&org()), slug)
+                    keys.delete_key(CALLER, Tenant::from(&org()), &slug)
                         .await
                         .unwrap();
                 } else {
@@ -79,7 +79,7 @@ fn make(runtime: &Runtime, control: &Control, revision: u64) -> Option<String> {
                         disabled: Some(true),
                         ..PatchOrgKey::default()
                     };
-                    keys.patch_org_key(CALLER, &org(), slug, patch)
+                    keys.patch_org_key(CALLER, &org(), &slug, patch)
                         .await
                         .unwrap();
                 }

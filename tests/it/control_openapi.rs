@@ -35,10 +35,11 @@ fn the_description_is_served() {
 }
 
 #[test]
-fn every_operation_of_organisation_keys_has_its_published_name() {
+fn every_operation_has_its_published_name() {
     let description: Value =
         serde_json::from_str(&keyward::control::openapi_json().unwrap()).unwrap();
     let keys = "/v2/orgs/{orgSlug}/api-keys";
+    let of_workspace = "/v2/workspaces/{workspaceId}/security/apikeys";
     for (path, method, operation) in [
         (keys.to_owned(), "post", "createOrgApiKey"),
         (keys.to_owned(), "get", "listOrgApiKeys"),
@@ -51,6 +52,14 @@ fn every_operation_of_organisation_keys_has_its_published_name() {
             "rotateOrgApiKey",
         ),
         (format!("{keys}/validate"), "post", "validateOrgApiKey"),
+        (of_workspace.to_owned(), "get", "listApiKeys"),
+        (of_workspace.to_owned(), "post", "createApiKey"),
+        (format!("{of_workspace}/{{apiKey}}"), "put", "updateApiKey"),
+        (
+            format!("{of_workspace}/{{apiKey}}"),
+            "delete",
+            "deleteApiKey",
+        ),
     ] {
         let described = &description["paths"][&path][method];
         assert_eq!(

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
-use crate::control_support::{ADMIN, Clock, Plane, Sink, config, open, runtime};
+use crate::control_support::{ADMIN, Clock, Plane, Sink, config, look_into, open, runtime};
 
 const TEST: Caller = Caller::program("test");
 const KEYS: &str = "/v2/orgs/acme/api-keys";
@@ -62,6 +62,10 @@ fn rules() -> RawGrants {
         rules: vec![RawRule {
             action: vec!["read".to_owned()],
             subject: vec!["pages".to_owned()],
+            conditions: Some(keyward::authz::Value::Object(vec![(
+                "workspaceId".into(),
+                keyward::authz::Value::String("w1".into()),
+            )])),
             ..RawRule::default()
         }],
     }
@@ -73,14 +77,6 @@ fn access() -> RawGrants {
         access: vec![("deployment".to_owned(), "read".to_owned())],
         project: Some("p1".to_owned()),
     })
-}
-
-/// The database of a directory, to look into it past the control plane.
-fn look_into(directory: &Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(directory.join("keyward.db"));
-    runtime()
-        .block_on(SqliteConnection::connect_with(&options))
-        .unwrap()
 }
 
 fn refused(directory: &Path) -> (OpenError, String) {

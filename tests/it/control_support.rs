@@ -11,6 +11,8 @@ use keyward::authz::{Pepper, Revision, Timestamp};
 use keyward::control::{AdminToken, Config, Control, OpenError};
 use keyward::wire::{Change, ChangeSink, Epoch, KeySource, SecretEntry};
 use serde_json::Value;
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -73,6 +75,14 @@ impl Clock {
         let clock = self.clone();
         Arc::new(move || clock.now())
     }
+}
+
+/// The database of a directory, to look into it past the control plane.
+pub fn look_into(directory: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(directory.join("keyward.db"));
+    runtime()
+        .block_on(SqliteConnection::connect_with(&options))
+        .unwrap()
 }
 
 /// Opens a control plane on a runtime.
@@ -193,6 +203,17 @@ impl Plane {
     ) -> Answer {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         call(self.address, method, path, headers, body.as_bytes())
+    }
+
+    /// The entries of the audit log, past the control plane.
+    pub fn audit(&self) -> Vec<Value> {
+        const QUERY: &str = "SELECT json_object('action', action, 'actor', actor, 'family', family, 'tenant', tenant, \
+             'key_id', key_id, 'before_state', before_state, 'after_state', after_state) FROM audit ORDER BY seq";
+        let mut connection = look_into(&self.directory);
+        let entries = sqlx::query_scalar(QUERY).fetch_all(&mut connection);
+        let entries: Vec<String> = self.runtime.block_on(entries).unwrap();
+        let parsed = entries.iter().map(|entry| serde_json::from_str(entry));
+        parsed.collect::<Result<_, _>>().unwrap()
     }
 
     /// Makes a key and gives its id and its secret.

@@ -23,6 +23,8 @@ mod control_org;
 mod control_store;
 #[cfg(feature = "control")]
 mod control_support;
+#[cfg(feature = "control")]
+mod control_workspace;
 mod docs;
 #[cfg(feature = "cli")]
 mod e2e_changes;

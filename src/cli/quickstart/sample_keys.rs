@@ -44,7 +44,10 @@ fn sample(tenant: Tenant, grants: RawGrants) -> Result<NewKey, Failure> {
     let now = clock::now();
     let slug = format!("quickstart-{}", now.as_millis());
     Ok(NewKey {
-        slug: Some(KeySlug::parse(&slug).map_err(|error| failed(&error))?),
+        slug: match tenant {
+            Tenant::Org(_) => Some(KeySlug::parse(&slug).map_err(|error| failed(&error))?),
+            Tenant::Workspace(_) | Tenant::Access => None,
+        },
         name: KeyName::parse("Sample of the quickstart").map_err(|error| failed(&error))?,
         owner: Some(Owner {
             kind: OWNER.to_owned(),

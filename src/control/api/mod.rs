@@ -13,6 +13,8 @@ mod org_keys;
 mod org_shapes;
 mod server;
 mod validate;
+mod workspace_keys;
+mod workspace_shapes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 
 use super::config::AdminToken;
 use super::service::Keys;
@@ -65,6 +67,7 @@ impl Api {
 
     fn router(&self) -> Router {
         let keys = "/v2/orgs/{orgSlug}/api-keys";
+        let of_workspace = "/v2/workspaces/{workspaceId}/security/apikeys";
         Router::new()
             .route(keys, get(org_keys::list).post(org_keys::create))
             .route(&format!("{keys}/validate"), post(validate::validate))
@@ -75,6 +78,14 @@ impl Api {
                     .delete(org_keys::delete),
             )
             .route(&format!("{keys}/{{keyId}}/rotate"), post(org_keys::rotate))
+            .route(
+                of_workspace,
+                get(workspace_keys::list).post(workspace_keys::create),
+            )
+            .route(
+                &format!("{of_workspace}/{{apiKey}}"),
+                put(workspace_keys::put).delete(workspace_keys::delete),
+            )
             .route("/healthz", get(ops::healthz))
             .route("/readyz", get(ops::readyz))
             .route("/metrics", get(ops::metrics))

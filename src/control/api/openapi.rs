@@ -5,7 +5,7 @@ use axum::response::Response;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{answer, org_keys, validate};
+use super::{answer, org_keys, validate, workspace_keys};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,10 +23,17 @@ use super::{answer, org_keys, validate};
         org_keys::delete,
         org_keys::rotate,
         validate::validate,
+        workspace_keys::list,
+        workspace_keys::create,
+        workspace_keys::put,
+        workspace_keys::delete,
     ),
     modifiers(&Credentials),
     security(("admin" = []), ("api_key" = []), ("api_key_bearer" = [])),
-    tags((name = "Organizations", description = "Keys of organizations"))
+    tags(
+        (name = "Organizations", description = "Keys of organizations"),
+        (name = "ApiKeys", description = "Keys of workspaces, for whoever has an admin token"),
+    )
 )]
 struct Description;
 

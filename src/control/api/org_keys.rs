@@ -127,7 +127,7 @@ pub(super) async fn patch(
         expires_at: expires_at.transpose()?,
         disabled: body.disabled,
     };
-    let patched = api.0.keys.patch_org_key(caller, &org, key, patch).await?;
+    let patched = api.0.keys.patch_org_key(caller, &org, &key, patch).await?;
     let patched = patched.map(without_secret);
     Ok(answer::changed(&api, &headers, StatusCode::OK, &patched))
 }
@@ -150,7 +150,7 @@ pub(super) async fn delete(
     let deleted = api
         .0
         .keys
-        .delete_key(caller, Tenant::from(&org), key)
+        .delete_key(caller, Tenant::from(&org), &key)
         .await?;
     let deleted = deleted.map(|_| Success { success: true });
     Ok(answer::changed(&api, &headers, StatusCode::OK, &deleted))
@@ -177,7 +177,11 @@ pub(super) async fn rotate(
     let body: RotateBody = body.parse_or_default()?;
     let expires_at = body.expires_at.map(|text| moment("expiresAt", &text));
     let rotate = RotateOrgKey::new(expires_at.transpose()?, body.grace_period_seconds)?;
-    let rotated = api.0.keys.rotate_org_key(caller, &org, key, rotate).await?;
+    let rotated = api
+        .0
+        .keys
+        .rotate_org_key(caller, &org, &key, rotate)
+        .await?;
     let rotated = rotated.map(with_secret);
     Ok(answer::changed(&api, &headers, StatusCode::OK, &rotated))
 }

@@ -22,10 +22,9 @@ impl Keys {
         keys: Vec<(NewKey, &RawKey)>,
     ) -> Result<Applied<Vec<StoredKey>>, CommandError> {
         let now = self.now();
-        let keys = keys.into_iter().map(|(key, raw)| {
-            key.check()?;
-            Ok((token::new_id(now)?, key, self.digest(raw)))
-        });
+        let keys = keys
+            .into_iter()
+            .map(|(key, raw)| Ok((token::new_id(now)?, key.checked()?, self.digest(raw))));
         let keys = keys.collect::<Result<_, CommandError>>()?;
         self.write(Insert { caller, keys }).await
     }

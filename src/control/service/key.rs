@@ -7,11 +7,13 @@ use sqlx::Sqlite;
 use sqlx::pool::PoolConnection;
 
 use super::{Applied, Command, Keys, Minted, Page};
-use crate::authz::{Family, KeyDigest, KeyId, KeyRecord, Revision, Tenant, Timestamp};
+use crate::authz::{
+    Family, KeyDigest, KeyId, KeyRecord, KeyStatus, PresentedKey, Revision, Tenant, Timestamp,
+};
 use crate::control::caller::{Actor, Caller};
 use crate::control::command::{InvalidInput, ListKeys, NewKey};
 use crate::control::error::CommandError;
-use crate::control::store::{Audited, StoredKey, WriteTransaction, read};
+use crate::control::store::{Audited, Shown, StoredKey, Wanted, WriteTransaction, read};
 use crate::control::token::{self, RawKey};
 use crate::wire::SecretDigest;
 
@@ -26,7 +28,7 @@ impl Keys {
         caller: Caller,
         key: NewKey,
     ) -> Result<Applied<Minted>, CommandError> {
-        key.check()?;
+        let key = key.checked()?;
         let now = self.now();
         let raw = RawKey::of(&key.tenant, now)?;
         let command = Create {
@@ -56,7 +58,8 @@ impl Keys {
         Ok(Applied { value, revision })
     }
 
-    /// One key of a tenant, by id, or by slug where its family has slugs.
+    /// One key of a tenant. It is named by its id; by its slug where its family has slugs; by its secret where it is of
+    /// a workspace.
     ///
     /// # Errors
     /// There is none, the caller may not see it, or the store failed.
@@ -67,13 +70,13 @@ impl Keys {
         name: &str,
     ) -> Result<Applied<StoredKey>, CommandError> {
         let (mut connection, revision) = self.reader(caller, tenant).await?;
-        let value = read::by_name(&mut connection, tenant, name)
+        let value = read::find(&mut connection, tenant, &self.wanted(tenant, name))
             .await?
             .ok_or(CommandError::NotFound)?;
         Ok(Applied { value, revision })
     }
 
-    /// Removes a key.
+    /// Removes a key, named as for [`Keys::key`], and says what it was.
     ///
     /// # Errors
     /// There is no such key, the caller may not, or the store failed.
@@ -81,9 +84,31 @@ impl Keys {
         &self,
         caller: Caller,
         tenant: Tenant,
-        name: String,
+        name: &str,
     ) -> Result<Applied<StoredKey>, CommandError> {
-        self.write(Delete(Target::new(caller, tenant, name))).await
+        self.write(Delete(self.target(caller, tenant, name))).await
+    }
+
+    /// A key that somebody wants something of, named as for [`Keys::key`].
+    pub(super) fn target(&self, caller: Caller, tenant: Tenant, name: &str) -> Target {
+        Target {
+            wanted: self.wanted(&tenant, name),
+            caller,
+            tenant,
+        }
+    }
+
+    /// What a key is found by. Whatever has the form of a secret is hashed here and goes no further.
+    fn wanted(&self, tenant: &Tenant, name: &str) -> Wanted {
+        let secret = match tenant {
+            Tenant::Workspace(_) => PresentedKey::parse(name.as_bytes())
+                .filter(|secret| secret.family() == Family::Workspace),
+            Tenant::Org(_) | Tenant::Access => None,
+        };
+        match secret {
+            Some(secret) => Wanted::Secret(Shown::new(&secret, self.0.pepper.as_ref())),
+            None => Wanted::Name(name.to_owned()),
+        }
     }
 
     /// Makes a key what `edit` makes of it.
@@ -114,26 +139,17 @@ impl Keys {
 pub(super) struct Target {
     caller: Caller,
     tenant: Tenant,
-    name: String,
+    wanted: Wanted,
 }
 
 impl Target {
-    /// The key of this id or slug.
-    pub(super) fn new(caller: Caller, tenant: Tenant, name: String) -> Self {
-        Self {
-            caller,
-            tenant,
-            name,
-        }
-    }
-
     /// Judges the caller and finds the key.
     pub(super) async fn resolve(
         &self,
         transaction: &mut WriteTransaction<'_>,
     ) -> Result<(Actor, StoredKey), CommandError> {
         let actor = judged(&self.caller, &self.tenant, transaction).await?;
-        let key = read::by_name(transaction.connection(), &self.tenant, &self.name)
+        let key = read::find(transaction.connection(), &self.tenant, &self.wanted)
             .await?
             .ok_or(CommandError::NotFound)?;
         Ok((actor, key))
@@ -184,6 +200,9 @@ impl Command for Create {
     }
 }
 
+/// Most keys of one workspace: their list has no pages.
+pub(super) const WORKSPACE_KEYS_MAX: u32 = 10_000;
+
 /// Adds a key whose grants were checked, for an actor that was judged.
 pub(super) async fn insert(
     transaction: &mut WriteTransaction<'_>,
@@ -200,6 +219,17 @@ pub(super) async fn insert(
     }
     if read::secret_is_taken(transaction.connection(), &digest).await? {
         return Err(CommandError::SecretTaken);
+    }
+    if key.tenant.family() == Family::Workspace
+        && read::has_more(
+            transaction.connection(),
+            &key.tenant,
+            WORKSPACE_KEYS_MAX - 1,
+        )
+        .await?
+    {
+        let problem = format!("has {WORKSPACE_KEYS_MAX} keys, and can have no more");
+        return Err(InvalidInput::new("workspaceId", problem).into());
     }
     let now = transaction.now();
     let key = StoredKey {
@@ -280,6 +310,23 @@ impl Command for Delete {
         let (actor, key) = self.0.resolve(transaction).await?;
         transaction.delete(&audited(&actor, "delete"), &key).await?;
         Ok(key)
+    }
+}
+
+/// The status of a key that is switched off or on; absent: as it was.
+///
+/// # Errors
+/// It was revoked, which is final.
+pub(super) fn switched(
+    status: KeyStatus,
+    disabled: Option<bool>,
+) -> Result<KeyStatus, CommandError> {
+    match (status, disabled) {
+        (KeyStatus::Revoked, Some(false)) => Err(CommandError::Revoked),
+        (KeyStatus::Revoked, _) => Ok(KeyStatus::Revoked),
+        (_, Some(true)) => Ok(KeyStatus::Disabled),
+        (_, Some(false)) => Ok(KeyStatus::Active),
+        (unchanged, None) => Ok(unchanged),
     }
 }
 

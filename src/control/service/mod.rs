@@ -6,6 +6,7 @@
 mod direct;
 mod key;
 mod org;
+mod workspace;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

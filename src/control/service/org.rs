@@ -1,6 +1,6 @@
 //! What only keys of organisations have: patches that leave what they do not state, and rotation.
 
-use super::key::{Edit, Target, audited, in_the_future, replace};
+use super::key::{Edit, Target, audited, in_the_future, replace, switched};
 use super::{Applied, Command, Keys, Minted};
 use crate::authz::{Family, KeyDigest, KeyStatus, Owner, RawGrants, Tenant, Timestamp};
 use crate::control::caller::{Actor, Caller};
@@ -21,10 +21,10 @@ impl Keys {
         &self,
         caller: Caller,
         org: &OrgSlug,
-        id_or_slug: String,
+        id_or_slug: &str,
         patch: PatchOrgKey,
     ) -> Result<Applied<StoredKey>, CommandError> {
-        let target = Target::new(caller, org.into(), id_or_slug);
+        let target = self.target(caller, org.into(), id_or_slug);
         self.update_key(target, patch).await
     }
 
@@ -36,13 +36,13 @@ impl Keys {
         &self,
         caller: Caller,
         org: &OrgSlug,
-        id_or_slug: String,
+        id_or_slug: &str,
         rotate: RotateOrgKey,
     ) -> Result<Applied<Minted>, CommandError> {
         let tenant = Tenant::from(org);
         let raw = RawKey::of(&tenant, self.now())?;
         let command = Rotate {
-            target: Target::new(caller, tenant, id_or_slug),
+            target: self.target(caller, tenant, id_or_slug),
             rotate,
             digest: self.digest(&raw),
         };
@@ -117,13 +117,7 @@ fn patched(before: &StoredKey, patch: &PatchOrgKey) -> Result<StoredKey, Command
     if let Some(expires_at) = patch.expires_at {
         record.expires_at = Some(expires_at);
     }
-    record.status = match (record.status, patch.disabled) {
-        (KeyStatus::Revoked, Some(false)) => return Err(CommandError::Revoked),
-        (KeyStatus::Revoked, _) => KeyStatus::Revoked,
-        (_, Some(true)) => KeyStatus::Disabled,
-        (_, Some(false)) => KeyStatus::Active,
-        (unchanged, None) => unchanged,
-    };
+    record.status = switched(record.status, patch.disabled)?;
     Ok(after)
 }
 

@@ -17,7 +17,7 @@ use crate::authz::{KeyId, KeyRecord, Timestamp};
 use crate::wire::Epoch;
 
 pub use open::OpenError;
-pub(super) use read::Shown;
+pub(super) use read::{Shown, Wanted};
 pub(super) use write::{Audited, WriteTransaction};
 
 /// A key with what only the control plane knows of it.

@@ -28,6 +28,15 @@ impl Shown {
     }
 }
 
+/// What a key is found by.
+#[derive(Debug)]
+pub(in crate::control) enum Wanted {
+    /// Its id, else its slug.
+    Name(String),
+    /// Its current secret.
+    Secret(Shown),
+}
+
 /// A key found by one of its secrets.
 #[derive(Debug)]
 pub(in crate::control) struct Located {
@@ -117,8 +126,26 @@ pub(in crate::control) async fn by_secret(
     .transpose()
 }
 
+/// The key of a tenant that is wanted. Another tenant's is none.
+pub(in crate::control) async fn find(
+    connection: &mut SqliteConnection,
+    tenant: &Tenant,
+    wanted: &Wanted,
+) -> Result<Option<StoredKey>, StoreError> {
+    match wanted {
+        Wanted::Name(name) => by_name(connection, tenant, name).await,
+        Wanted::Secret(shown) => {
+            let located = by_secret(connection, shown).await?;
+            Ok(located
+                .filter(|located| located.retired_at.is_none())
+                .map(|located| located.key)
+                .filter(|key| key.record.tenant == *tenant))
+        }
+    }
+}
+
 /// The key of a tenant that has this id, else the one that has this slug.
-pub(in crate::control) async fn by_name(
+async fn by_name(
     connection: &mut SqliteConnection,
     tenant: &Tenant,
     id_or_slug: &str,
@@ -148,6 +175,22 @@ pub(in crate::control) async fn slug_is_taken(
     .bind(tenant.family().as_str())
     .bind(tenant_text(tenant))
     .bind(slug)
+    .fetch_one(connection)
+    .await?)
+}
+
+/// Whether a tenant has more keys than this.
+pub(in crate::control) async fn has_more(
+    connection: &mut SqliteConnection,
+    tenant: &Tenant,
+    than: u32,
+) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM keys WHERE family = ? AND tenant = ? LIMIT 1 OFFSET ?)",
+    )
+    .bind(tenant.family().as_str())
+    .bind(tenant_text(tenant))
+    .bind(than)
     .fetch_one(connection)
     .await?)
 }
