@@ -52,6 +52,33 @@ fn what_is_typed_wrongly_or_does_not_exist_is_a_usage_error() {
         &["run"],
         &["explain", "GET"],
         &["keys", "get", "--org", "acme"],
+        &["keys", "list"],
+        &["keys", "list", "--org", "acme", "--workspace", "w1"],
+        &["keys", "list", "--workspace", "w1", "--page", "1"],
+        &[
+            "keys",
+            "create",
+            "--workspace",
+            "w1",
+            "--name",
+            "n",
+            "--slug",
+            "s",
+        ],
+        &[
+            "keys",
+            "create",
+            "--workspace",
+            "w1",
+            "--name",
+            "n",
+            "--rule",
+            "{",
+        ],
+        &["keys", "create", "--workspace", "w1", "--rule", "{}"],
+        &[
+            "keys", "create", "--org", "acme", "--slug", "s", "--rule", "{}",
+        ],
         &["decide", "--nonsense"],
     ] {
         let ended = run(args, "");
@@ -288,5 +315,77 @@ fn keys_say_what_to_do_when_they_cannot() {
         stranger.stderr.contains("401") && stranger.stderr.contains("KEYWARD_ADMIN_TOKEN"),
         "{}",
         stranger.stderr
+    );
+}
+
+#[test]
+fn keys_of_workspaces_are_managed_from_a_terminal() {
+    let terminal = Terminal(Quickstart::start());
+    let page = |key: &str| {
+        let headers = [("x-prismeai-api-key", key)];
+        terminal
+            .0
+            .get("/v2/workspaces/w1/pages/p2", &headers)
+            .status
+    };
+    let rule = |id: &str| {
+        format!(r#"{{"action":"read","subject":["pages","files"],"conditions":{{"id":"{id}"}}}}"#)
+    };
+    let made = terminal.keys(&format!(
+        "create --workspace w1 --name reader --rule {}",
+        rule("p2")
+    ));
+    let key = made
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("key "));
+    let key = key.unwrap_or_else(|| panic!("{made:?}")).trim();
+    assert_eq!(page(key), 200);
+
+    let listed = terminal.json("list --workspace w1");
+    let own = |key: &&Value| key["name"] == json!("reader");
+    let listed = listed.as_array().unwrap().iter().find(own).unwrap();
+    let id = listed["apiKey"].as_str().unwrap();
+    assert_eq!(listed["rules"].as_array().unwrap().len(), 2);
+    let shown = terminal.keys(&format!("get --workspace w1 {id}")).stdout;
+    assert!(
+        shown.contains("reader") && shown.contains("active") && !shown.contains(key),
+        "{shown}"
+    );
+
+    let update = |what: &str| terminal.json(&format!("update --workspace w1 {id} {what}"));
+    let renamed = update("--name renamed");
+    assert_eq!(
+        (&renamed["name"], &renamed["rules"]),
+        (&json!("renamed"), &listed["rules"])
+    );
+    update(&format!("--rule {}", rule("p3")));
+    assert_eq!(page(key), 403);
+    let rules = terminal.0.dir().join("rules.json");
+    std::fs::write(&rules, format!("[{}]", rule("p2"))).unwrap();
+    update(&format!("--rules {}", rules.display()));
+    assert_eq!(page(key), 200);
+
+    assert_eq!(
+        terminal.json(&format!("disable --workspace w1 {id}"))["disabled"],
+        json!(true)
+    );
+    assert_eq!(page(key), 401);
+    update("--disabled false");
+    assert_eq!(page(key), 200);
+    let rotated = terminal.keys(&format!("rotate --workspace w1 {id}"));
+    assert!(
+        rotated.code == Some(1) && rotated.stderr.contains("create another"),
+        "{rotated:?}"
+    );
+    assert_eq!(
+        terminal.keys(&format!("delete --workspace w1 {id}")).code,
+        Some(0)
+    );
+    assert_eq!(page(key), 401);
+    let gone = terminal.keys(&format!("get --workspace w1 {id}"));
+    assert!(
+        gone.code == Some(1) && gone.stderr.contains("no such API key"),
+        "{gone:?}"
     );
 }

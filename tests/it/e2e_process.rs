@@ -221,6 +221,20 @@ fn two_secrets(quickstart: &Quickstart) -> [String; 2] {
     [secret(&made), secret(&rotated)]
 }
 
+/// Two keys of a workspace whose secrets were in paths at the control plane, one of which is gone.
+fn two_secrets_in_paths(quickstart: &Quickstart) -> [String; 2] {
+    let keys = "/v2/workspaces/w1/security/apikeys";
+    let body = json!({ "name": "n", "rules": [{ "action": "read", "subject": "pages" }] });
+    [("PUT", &body), ("DELETE", &Value::Null)].map(|(method, sent)| {
+        let made = quickstart.administer("POST", keys, &body).json();
+        let secret = made["apiKey"].as_str().unwrap().to_owned();
+        let path = format!("{keys}/{secret}");
+        let answer = quickstart.administer(method, &path, sent);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        secret
+    })
+}
+
 #[test]
 fn no_secret_is_ever_written_where_it_does_not_belong() {
     let quickstart = Quickstart::start();
@@ -228,6 +242,7 @@ fn no_secret_is_ever_written_where_it_does_not_belong() {
         .map(|family| quickstart.key(family).to_owned())
         .to_vec();
     secrets.extend(two_secrets(&quickstart));
+    secrets.extend(two_secrets_in_paths(&quickstart));
     for secret in &secrets {
         use_everywhere(&quickstart, secret);
     }

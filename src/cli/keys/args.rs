@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use serde_json::Value;
+
+use crate::wire::value::{InvalidJson, parse_json};
 
 /// Manage API keys through a control plane.
 #[derive(Debug, Args)]
@@ -11,7 +14,8 @@ The admin token is taken from KEYWARD_ADMIN_TOKEN, else from the file that the c
 
   keyward keys create --org acme --slug ci --name CI --expires-in 90d --permission 'agents:*' --scope '*'
   keyward keys list --org acme
-  keyward keys rotate --org acme ci --grace-period 24h")]
+  keyward keys rotate --org acme ci --grace-period 24h
+  keyward keys create --workspace w1 --name pages --rule '{\"action\":\"read\",\"subject\":\"pages\"}'")]
 pub struct KeysArgs {
     /// Where the control plane is
     #[arg(
@@ -42,7 +46,7 @@ pub struct KeysArgs {
 pub enum Action {
     /// Make a key and print it, this once
     Create(CreateArgs),
-    /// List the keys of an organisation
+    /// List keys
     List(ListArgs),
     /// Show one key
     Get(OneKey),
@@ -52,26 +56,69 @@ pub enum Action {
     Rotate(RotateArgs),
     /// Switch a key off; `update --disabled false` switches it on again
     Disable(OneKey),
-    /// End a key for ever (organisation keys know no such status: the key is deleted)
+    /// End a key for ever (these families know no such status: the key is deleted)
     Revoke(OneKey),
     /// Delete a key
     Delete(OneKey),
 }
 
-/// One key of an organisation.
+impl Action {
+    /// Whose keys it is about.
+    pub fn whose(&self) -> &Whose {
+        match self {
+            Self::Create(args) => &args.whose,
+            Self::List(args) => &args.whose,
+            Self::Get(key) | Self::Disable(key) | Self::Revoke(key) | Self::Delete(key) => {
+                &key.whose
+            }
+            Self::Update(args) => &args.key.whose,
+            Self::Rotate(args) => &args.key.whose,
+        }
+    }
+}
+
+/// Whose keys; says the family too. One of them is there.
 #[derive(Debug, Args)]
-pub struct OneKey {
+#[group(required = true, multiple = false)]
+pub struct Whose {
     /// Slug of the organisation
     #[arg(long, value_name = "SLUG")]
-    pub org: String,
-    /// Id or slug of the key
+    pub org: Option<String>,
+    /// Id of the workspace
+    #[arg(long, value_name = "ID")]
+    pub workspace: Option<String>,
+}
+
+/// One key.
+#[derive(Debug, Args)]
+pub struct OneKey {
+    /// Whose it is.
+    #[command(flatten)]
+    pub whose: Whose,
+    /// Id of the key, or its slug in the organisation
     #[arg(value_name = "KEY")]
     pub key: String,
 }
 
+/// Rules of a key of a workspace.
+#[derive(Debug, Args)]
+#[group(multiple = false, conflicts_with = "org")]
+pub struct Rules {
+    /// A rule of a workspace key, as JSON; may be repeated
+    #[arg(long = "rule", value_name = "JSON", value_parser = parse_rule)]
+    pub rules: Vec<Value>,
+    /// A file that holds the rules of a workspace key, as a JSON array; - is standard input
+    #[arg(long = "rules", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+fn parse_rule(text: &str) -> Result<Value, InvalidJson> {
+    parse_json(text)
+}
+
 /// A moment, absolute or from now.
 #[derive(Debug, Args)]
-#[group(multiple = false)]
+#[group(multiple = false, conflicts_with = "workspace")]
 pub struct Expiry {
     /// When it expires, e.g. 2030-01-01T00:00:00Z
     #[arg(long, value_name = "TIME")]
@@ -83,6 +130,7 @@ pub struct Expiry {
 
 /// Whom a key is for.
 #[derive(Debug, Args)]
+#[group(conflicts_with = "workspace")]
 pub struct OwnerArgs {
     /// The kind of its owner, e.g. agent, user
     #[arg(long, value_name = "TYPE")]
@@ -95,21 +143,33 @@ pub struct OwnerArgs {
 /// A new key.
 #[derive(Debug, Args)]
 pub struct CreateArgs {
-    /// Slug of the organisation
-    #[arg(long, value_name = "SLUG")]
-    pub org: String,
+    /// Whose it is to be.
+    #[command(flatten)]
+    pub whose: Whose,
     /// Name for machines, unique in the organisation
-    #[arg(long, value_name = "SLUG")]
-    pub slug: String,
-    /// Name for people [default: the slug]
-    #[arg(long, value_name = "TEXT")]
+    #[arg(
+        long,
+        value_name = "SLUG",
+        required_unless_present = "workspace",
+        conflicts_with = "workspace"
+    )]
+    pub slug: Option<String>,
+    /// Name for people [default: the slug, where there is one]
+    #[arg(long, value_name = "TEXT", required_unless_present = "slug")]
     pub name: Option<String>,
     /// What it may do, e.g. 'orgs:*'; may be repeated
-    #[arg(long = "permission", value_name = "PERMISSION")]
+    #[arg(
+        long = "permission",
+        value_name = "PERMISSION",
+        conflicts_with = "workspace"
+    )]
     pub permissions: Vec<String>,
     /// To which resources, e.g. agents:a1; may be repeated
-    #[arg(long = "scope", value_name = "SCOPE")]
+    #[arg(long = "scope", value_name = "SCOPE", conflicts_with = "workspace")]
     pub scopes: Vec<String>,
+    /// What a key of a workspace may do, and may not.
+    #[command(flatten)]
+    pub rules: Rules,
     /// Whom it is for.
     #[command(flatten)]
     pub owner: OwnerArgs,
@@ -121,17 +181,22 @@ pub struct CreateArgs {
 /// Which keys, and how many.
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Slug of the organisation
-    #[arg(long, value_name = "SLUG")]
-    pub org: String,
+    /// Whose keys.
+    #[command(flatten)]
+    pub whose: Whose,
     /// Keys on a page (1–200)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "workspace")]
     pub limit: Option<u32>,
     /// Which page, from 1
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "workspace")]
     pub page: Option<u32>,
     /// Field to sort by, downwards with `-` before it
-    #[arg(long, allow_hyphen_values = true, value_name = "FIELD")]
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        value_name = "FIELD",
+        conflicts_with = "workspace"
+    )]
     pub sort: Option<String>,
     /// Only keys of this owner.
     #[command(flatten)]
@@ -147,6 +212,12 @@ pub enum Switch {
     False,
 }
 
+impl From<Switch> for Value {
+    fn from(switch: Switch) -> Self {
+        matches!(switch, Switch::True).into()
+    }
+}
+
 /// What is to be different.
 #[derive(Debug, Args)]
 pub struct UpdateArgs {
@@ -157,17 +228,24 @@ pub struct UpdateArgs {
     #[arg(long, value_name = "TEXT")]
     pub name: Option<String>,
     /// What it may do, in place of what it could; may be repeated
-    #[arg(long = "permission", value_name = "PERMISSION")]
+    #[arg(
+        long = "permission",
+        value_name = "PERMISSION",
+        conflicts_with = "workspace"
+    )]
     pub permissions: Vec<String>,
     /// Take all permissions away
-    #[arg(long, conflicts_with = "permissions")]
+    #[arg(long, conflicts_with_all = ["permissions", "workspace"])]
     pub no_permissions: bool,
     /// To which resources, in place of the former ones; may be repeated
-    #[arg(long = "scope", value_name = "SCOPE")]
+    #[arg(long = "scope", value_name = "SCOPE", conflicts_with = "workspace")]
     pub scopes: Vec<String>,
     /// Take all scopes away
-    #[arg(long, conflicts_with = "scopes")]
+    #[arg(long, conflicts_with_all = ["scopes", "workspace"])]
     pub no_scopes: bool,
+    /// What a key of a workspace may do, and may not, in place of the former rules.
+    #[command(flatten)]
+    pub rules: Rules,
     /// Switch it off or on
     #[arg(long, value_name = "BOOL")]
     pub disabled: Option<Switch>,

@@ -6,78 +6,117 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
-const COLUMNS: [(&str, &str); 6] = [
-    ("ID", "id"),
-    ("SLUG", "slug"),
-    ("NAME", "name"),
-    ("EXPIRES", "expiresAt"),
-    ("PERMISSIONS", "permissions"),
-    ("SCOPES", "scopes"),
-];
+/// How keys of a family are shown: titles of columns and the fields in them.
+#[derive(Debug)]
+pub struct Form {
+    /// Before the status.
+    first: &'static [(&'static str, &'static str)],
+    /// After it.
+    then: &'static [(&'static str, &'static str)],
+    /// Shown of one key only, where they are there.
+    more: &'static [&'static str],
+}
+
+/// Keys of organisations.
+pub const ORG: Form = Form {
+    first: &[("ID", "id"), ("SLUG", "slug"), ("NAME", "name")],
+    then: &[
+        ("EXPIRES", "expiresAt"),
+        ("PERMISSIONS", "permissions"),
+        ("SCOPES", "scopes"),
+    ],
+    more: &["ownerType", "ownerId"],
+};
+
+/// Keys of workspaces.
+pub const WORKSPACE: Form = Form {
+    first: &[("ID", "apiKey"), ("NAME", "name")],
+    then: &[("RULES", "rules")],
+    more: &["subjectId"],
+};
+
+/// The field of a raw key.
+const SECRET: &str = "apiKey";
 
 /// Prints one key.
 ///
 /// # Errors
 /// `out` cannot be written.
-pub fn key(out: &mut dyn Write, key: &Value) -> io::Result<()> {
-    let fields = COLUMNS.iter().map(|(_, field)| *field);
-    for field in fields.chain(["ownerType", "ownerId"]) {
-        if key.get(field).is_some_and(|value| !value.is_null()) {
+pub fn key(out: &mut dyn Write, form: &Form, key: &Value) -> io::Result<()> {
+    fields(out, form, key, |_| true)
+}
+
+fn fields(
+    out: &mut dyn Write,
+    form: &Form,
+    key: &Value,
+    is_shown: impl Fn(&str) -> bool,
+) -> io::Result<()> {
+    let columns = form.first.iter().chain(form.then).map(|(_, field)| *field);
+    for field in columns.chain(form.more.iter().copied()) {
+        if is_shown(field) && key.get(field).is_some_and(|value| !value.is_null()) {
             writeln!(out, "{field:<12} {}", text(key.get(field)))?;
         }
     }
     writeln!(out, "{:<12} {}", "status", status(key))
 }
 
-/// Prints the one time that a raw key is shown.
+/// Prints a key, and the one time that the raw key is shown.
 ///
 /// # Errors
 /// `out` cannot be written.
-pub fn secret(out: &mut dyn Write, key: &Value) -> io::Result<()> {
-    writeln!(out, "{:<12} {}", "key", text(key.get("apiKey")))?;
+pub fn secret(out: &mut dyn Write, form: &Form, key: &Value) -> io::Result<()> {
+    fields(out, form, key, |field| field != SECRET)?;
+    writeln!(out, "{:<12} {}", "key", text(key.get(SECRET)))?;
     writeln!(
         out,
         "\nThe key is shown this once. Keep it where secrets are kept."
     )
 }
 
-/// Prints a list of keys with its total.
+/// Prints a list of keys, with its total where the list is but a page.
 ///
 /// # Errors
 /// `out` cannot be written.
-pub fn table(out: &mut dyn Write, list: &Value) -> io::Result<()> {
-    let empty = Vec::new();
-    let keys = list
-        .get("results")
-        .and_then(Value::as_array)
-        .unwrap_or(&empty);
-    let mut rows: Vec<Vec<String>> = vec![
-        COLUMNS
+pub fn table(out: &mut dyn Write, form: &Form, list: &Value) -> io::Result<()> {
+    let keys = list.get("results").unwrap_or(list);
+    let keys = keys.as_array().map_or(&[][..], Vec::as_slice);
+    let titles = |columns: &[(&str, &str)]| -> Vec<String> {
+        columns
             .iter()
             .map(|(title, _)| (*title).to_owned())
-            .collect(),
-    ];
-    rows.extend(keys.iter().map(|key| {
-        COLUMNS
-            .iter()
-            .map(|(_, field)| text(key.get(field)))
             .collect()
+    };
+    let cells = |columns: &[(&str, &str)], key: &Value| -> Vec<String> {
+        let fields = columns.iter();
+        fields.map(|(_, field)| text(key.get(field))).collect()
+    };
+    let head = [
+        titles(form.first),
+        vec!["STATUS".to_owned()],
+        titles(form.then),
+    ];
+    let mut rows = vec![head.concat()];
+    rows.extend(keys.iter().map(|key| {
+        let status = vec![status(key).to_owned()];
+        [cells(form.first, key), status, cells(form.then, key)].concat()
     }));
-    let states =
-        std::iter::once("STATUS".to_owned()).chain(keys.iter().map(|key| status(key).to_owned()));
-    for (row, state) in rows.iter_mut().zip(states) {
-        row.insert(3, state);
-    }
-    let widths: Vec<usize> = (0..=COLUMNS.len())
+    aligned(out, &rows)?;
+    let total = list.get("total").and_then(Value::as_u64);
+    let total = total.unwrap_or(keys.len() as u64);
+    writeln!(out, "\n{} of {total}", keys.len())
+}
+
+fn aligned(out: &mut dyn Write, rows: &[Vec<String>]) -> io::Result<()> {
+    let columns = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..columns)
         .map(|column| {
-            rows.iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count())
-                .max()
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max()
         })
         .map(Option::unwrap_or_default)
         .collect();
-    for row in &rows {
+    for row in rows {
         let cells: Vec<String> = row
             .iter()
             .zip(&widths)
@@ -85,11 +124,7 @@ pub fn table(out: &mut dyn Write, list: &Value) -> io::Result<()> {
             .collect();
         writeln!(out, "{}", cells.join("  ").trim_end())?;
     }
-    let total = list
-        .get("total")
-        .and_then(Value::as_u64)
-        .unwrap_or_default();
-    writeln!(out, "\n{} of {total}", keys.len())
+    Ok(())
 }
 
 fn status(key: &Value) -> &'static str {
@@ -109,7 +144,7 @@ fn text(value: Option<&Value>) -> String {
             .map(|item| text(Some(item)))
             .collect::<Vec<_>>()
             .join(","),
-        Some(Value::Number(number)) => number.to_string(),
+        Some(value @ (Value::Number(_) | Value::Object(_))) => value.to_string(),
         _ => "-".to_owned(),
     }
 }
@@ -130,7 +165,7 @@ mod tests {
             "total": 7,
         });
         let mut out = Vec::new();
-        table(&mut out, &list).unwrap();
+        table(&mut out, &ORG, &list).unwrap();
         let expected = "\
 ID  SLUG    NAME    STATUS    EXPIRES               PERMISSIONS  SCOPES
 1   ci      CI      active    2030-01-01T00:00:00Z  a:b,c:d      -
@@ -146,6 +181,7 @@ ID  SLUG    NAME    STATUS    EXPIRES               PERMISSIONS  SCOPES
         let mut out = Vec::new();
         key(
             &mut out,
+            &ORG,
             &json!({ "id": "1", "slug": "ci", "ownerId": null, "disabled": true }),
         )
         .unwrap();
