@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use keyward::authz::{KeyStatus, RawGrants, Timestamp};
-use keyward::control::{AdminToken, Caller, Config, Control, KeyName, NewKey, OrgSlug, RawKey};
+use keyward::control::{
+    AdminToken, Caller, Config, Control, GivenSecret, KeyName, NewKey, OrgSlug, RawKey,
+};
 
 /// Keys written in one transaction.
 const BATCH: usize = 1000;
@@ -41,7 +43,7 @@ async fn main() -> Result<(), Failure> {
         let keys = orgs
             .iter()
             .zip(&raws)
-            .map(|(org, raw)| Ok((new_key(org)?, raw)));
+            .map(|(org, raw)| Ok((new_key(org)?, GivenSecret::Raw(raw))));
         let keys = keys.collect::<Result<_, Failure>>()?;
         control
             .keys()

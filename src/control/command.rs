@@ -2,12 +2,20 @@
 //!
 //! Parsing happens here and names the field at fault. Nothing here knows who asks, or the state that it meets.
 
+mod access;
+
 use std::fmt;
 
 use super::scoping::scoped;
 use crate::authz::{
     InvalidGrants, InvalidRule, KeyStatus, Owner, RawGrants, RawRule, Tenant, Timestamp,
     validate_grants,
+};
+
+pub use access::{
+    ACCESS_KEY_NAME_CHARACTERS_MAX, AccessMap, AccessOwner, Cursor, ListAccessKeys, PatchAccessKey,
+    new_access_grants, parse_access_name, parse_access_status, parse_permission_mode,
+    parse_project,
 };
 
 /// A value that is not acceptable, and where it stood.

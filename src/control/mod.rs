@@ -7,6 +7,7 @@
 mod api;
 mod audit;
 mod caller;
+mod catalogue;
 mod command;
 mod config;
 mod delegation;
@@ -20,9 +21,11 @@ mod token;
 pub use api::{ServeError, openapi_json};
 pub use caller::{Caller, MANAGE_KEYS};
 pub use command::{
-    GRACE_SECONDS_MAX, InvalidInput, KeyName, KeySlug, ListKeys, NewKey, OWNER_ID_CHARACTERS_MAX,
-    OWNER_KIND_CHARACTERS_MAX, OrgSlug, PatchOrgKey, PutWorkspaceKey, RotateOrgKey, Sort,
-    SortField, WorkspaceId, parse_owner,
+    ACCESS_KEY_NAME_CHARACTERS_MAX, AccessMap, AccessOwner, Cursor, GRACE_SECONDS_MAX,
+    InvalidInput, KeyName, KeySlug, ListAccessKeys, ListKeys, NewKey, OWNER_ID_CHARACTERS_MAX,
+    OWNER_KIND_CHARACTERS_MAX, OrgSlug, PatchAccessKey, PatchOrgKey, PutWorkspaceKey, RotateOrgKey,
+    Sort, SortField, WorkspaceId, new_access_grants, parse_access_name, parse_access_status,
+    parse_owner, parse_permission_mode, parse_project,
 };
 pub use config::{AdminToken, Config, InvalidAdminToken};
 pub use delegation::{Authority, Excess};
@@ -30,4 +33,4 @@ pub use error::CommandError;
 pub use plane::{Control, ReadOnly};
 pub use service::{Applied, Keys, Minted, Page};
 pub use store::{OpenError, StoreError, StoredKey, Usage};
-pub use token::{NoRandomness, RawKey};
+pub use token::{GivenSecret, NoRandomness, RawKey};

@@ -6,12 +6,17 @@ use std::fmt;
 
 use ulid::Ulid;
 
-use crate::authz::{KeyDigest, KeyId, Pepper, Tenant, Timestamp};
+use super::command::InvalidInput;
+use crate::authz::{Family, KeyDigest, KeyId, Pepper, Sha256Digest, Tenant, Timestamp};
+use crate::wire::SecretDigest;
 
 /// The system gave no random bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("no random bytes from the system")]
 pub struct NoRandomness(#[source] getrandom::Error);
+
+/// What access keys begin with, before the id of the key.
+pub(super) const ACCESS_PREFIX: &str = "sk-orq-";
 
 /// A raw key: answered once, never stored, never printed.
 pub struct RawKey(String);
@@ -31,7 +36,8 @@ impl RawKey {
             Tenant::Access => {
                 let secret: [u8; Self::ACCESS_SECRET_BYTES] = random()?;
                 let ulid = random_ulid(now)?;
-                Ok(Self(format!("sk-orq-{ulid}-{}", lower_hex(&secret))))
+                let secret = lower_hex(&secret);
+                Ok(Self(format!("{ACCESS_PREFIX}{ulid}-{secret}")))
             }
         }
     }
@@ -39,6 +45,15 @@ impl RawKey {
     /// The key itself, for the one answer that shows it.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// The id of its key: the one that it holds, where its family's keys hold one, else a new one.
+    pub(super) fn id(&self, now: Timestamp) -> Result<KeyId, NoRandomness> {
+        let held = self.0.strip_prefix(ACCESS_PREFIX);
+        match held.and_then(|rest| rest.split('-').next()) {
+            Some(ulid) => Ok(KeyId::new(ulid)),
+            None => new_id(Family::Org, now),
+        }
     }
 
     /// What is stored of it.
@@ -53,9 +68,62 @@ impl fmt::Debug for RawKey {
     }
 }
 
-/// A new id of a key: a ULID in lower case, so that ids sort by creation and never look like a raw key.
-pub(super) fn new_id(now: Timestamp) -> Result<KeyId, NoRandomness> {
-    Ok(KeyId::new(random_ulid(now)?.to_ascii_lowercase()))
+/// A secret that was made elsewhere, or what is known of it.
+#[derive(Debug)]
+pub enum GivenSecret<'a> {
+    /// The raw key.
+    Raw(&'a RawKey),
+    /// Its BLAKE3, not keyed.
+    Blake3([u8; 32]),
+    /// Its SHA-256.
+    Sha256([u8; 32]),
+}
+
+impl GivenSecret<'_> {
+    /// Reads `blake3:HEX` or `sha256:HEX`.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn parse(text: &str) -> Result<Self, InvalidInput> {
+        let digest = text.split_once(':').and_then(|(kind, hex)| {
+            let bytes = from_hex(hex)?;
+            match kind {
+                "blake3" => Some(Self::Blake3(bytes)),
+                "sha256" => Some(Self::Sha256(bytes)),
+                _ => None,
+            }
+        });
+        digest.ok_or_else(|| {
+            let problem = "is `blake3:` or `sha256:` and 64 hexadecimal digits";
+            InvalidInput::new("digest", problem)
+        })
+    }
+
+    /// What is stored of it.
+    pub(super) fn digest(&self, pepper: Option<&Pepper>) -> SecretDigest {
+        match self {
+            Self::Raw(raw) => SecretDigest::Blake3(raw.digest(pepper)),
+            Self::Blake3(hash) => SecretDigest::Blake3(KeyDigest::from_unkeyed(*hash, pepper)),
+            Self::Sha256(hash) => SecretDigest::Sha256(Sha256Digest(*hash)),
+        }
+    }
+
+    /// The id of its key.
+    pub(super) fn id(&self, tenant: &Tenant, now: Timestamp) -> Result<KeyId, NoRandomness> {
+        match self {
+            Self::Raw(raw) => raw.id(now),
+            Self::Blake3(_) | Self::Sha256(_) => new_id(tenant.family(), now),
+        }
+    }
+}
+
+/// A new id of a key: a ULID, so that ids sort by creation. Those of access keys are in upper case, as in raw keys.
+fn new_id(family: Family, now: Timestamp) -> Result<KeyId, NoRandomness> {
+    let ulid = random_ulid(now)?;
+    Ok(KeyId::new(match family {
+        Family::Org | Family::Workspace => ulid.to_ascii_lowercase(),
+        Family::Access => ulid,
+    }))
 }
 
 /// Bytes that nobody can guess.
@@ -86,6 +154,26 @@ fn lower_hex(bytes: &[u8]) -> String {
         .collect()
 }
 
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let digits: Vec<u8> = text
+        .chars()
+        .map(|digit| {
+            digit
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        })
+        .collect::<Option<_>>()?;
+    let (pairs, rest) = digits.as_chunks::<2>();
+    if pairs.len() != bytes.len() || !rest.is_empty() {
+        return None;
+    }
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = high << 4 | low;
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,9 +202,51 @@ mod tests {
 
     #[test]
     fn no_two_ids_are_equal_and_they_sort_by_time() {
-        let early = new_id(NOW).unwrap();
-        let late = new_id(NOW.plus_seconds(1)).unwrap();
-        assert_ne!(early, new_id(NOW).unwrap());
-        assert!(early < late);
+        for family in [Family::Org, Family::Workspace, Family::Access] {
+            let early = new_id(family, NOW).unwrap();
+            let late = new_id(family, NOW.plus_seconds(1)).unwrap();
+            assert_ne!(early, new_id(family, NOW).unwrap());
+            assert!(early < late);
+        }
+    }
+
+    #[test]
+    fn an_access_key_holds_its_id_and_no_other_does() {
+        let key = RawKey::of(&Tenant::Access, NOW).unwrap();
+        let id = key.id(NOW).unwrap();
+        let prefix = format!("{ACCESS_PREFIX}{}-", id.as_str());
+        assert!(key.expose().starts_with(&prefix), "{prefix}");
+        assert_eq!(GivenSecret::Raw(&key).id(&Tenant::Access, NOW).unwrap(), id);
+        let org = RawKey::of(&Tenant::Org("acme".to_owned()), NOW).unwrap();
+        assert_ne!(org.id(NOW).unwrap(), org.id(NOW).unwrap());
+    }
+
+    #[test]
+    fn digests_are_read_as_they_are_written_elsewhere() {
+        let key = RawKey::of(&Tenant::Access, NOW).unwrap();
+        let hex = lower_hex(blake3::hash(key.expose().as_bytes()).as_bytes());
+        let pepper = Pepper::derive("salt and");
+        for hex in [hex.clone(), hex.to_ascii_uppercase()] {
+            let given = GivenSecret::parse(&format!("blake3:{hex}")).unwrap();
+            assert_eq!(
+                given.digest(pepper.as_ref()),
+                GivenSecret::Raw(&key).digest(pepper.as_ref())
+            );
+        }
+        let sha256 = GivenSecret::parse(&format!("sha256:{hex}")).unwrap();
+        assert!(matches!(
+            sha256.digest(pepper.as_ref()),
+            SecretDigest::Sha256(_)
+        ));
+        for bad in [
+            hex.clone(),
+            format!("md5:{hex}"),
+            format!("sha256:{hex}0"),
+            "sha256:".to_owned(),
+            format!("sha256:{}", hex.replacen(|_| true, "+", 1)),
+            format!("sha256:{}", hex.replacen(|_| true, "é", 1)),
+        ] {
+            assert!(GivenSecret::parse(&bad).is_err(), "{bad}");
+        }
     }
 }

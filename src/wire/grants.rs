@@ -215,7 +215,7 @@ impl Reader<'_> {
 
 /// The project of `{"all":{}}`, `{"single":{"project_id":…}}`, `{"mode":"all"}`,
 /// `{"mode":"single","project_id":…}`; `None`: none of these.
-fn read_project_scope(value: &Json) -> Option<Option<String>> {
+pub fn read_project_scope(value: &Json) -> Option<Option<String>> {
     let members = value.as_object()?;
     let project_id = |members: &Map<String, Json>| match members.get("project_id") {
         Some(Json::String(id)) if !id.is_empty() => Some(id.clone()),
@@ -228,8 +228,8 @@ fn read_project_scope(value: &Json) -> Option<Option<String>> {
             project_id(inner).map(Some)
         }
         (length, _) => match (length, members.get("mode")?.as_str()?) {
-            (1, "all" | "ALL") => Some(None),
-            (2, "single" | "SINGLE") => project_id(members).map(Some),
+            (1, "all" | "ALL" | "PROJECT_SCOPE_MODE_ALL") => Some(None),
+            (2, "single" | "SINGLE" | "PROJECT_SCOPE_MODE_SINGLE") => project_id(members).map(Some),
             _ => None,
         },
     }
@@ -296,6 +296,7 @@ mod tests {
         };
         assert_eq!(project(json!({"all": {}})), None);
         assert_eq!(project(json!({"mode": "all"})), None);
+        assert_eq!(project(json!({"mode": "PROJECT_SCOPE_MODE_ALL"})), None);
         assert_eq!(
             project(json!({"single": {"project_id": "p"}})),
             Some("p".to_owned())

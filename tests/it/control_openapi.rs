@@ -68,6 +68,21 @@ fn every_operation_has_its_published_name() {
             "{method} {path}"
         );
     }
+    for (path, method, operation) in [
+        ("/v2/api-keys", "post", "ApiKeyCreate"),
+        ("/v2/api-keys", "get", "ApiKeyList"),
+        ("/v2/api-keys/capabilities", "get", "ApiKeyListCapabilities"),
+        ("/v2/api-keys/{api_key_id}", "get", "ApiKeyGet"),
+        ("/v2/api-keys/{api_key_id}", "patch", "ApiKeyUpdate"),
+        ("/v2/api-keys/{api_key_id}", "delete", "ApiKeyDelete"),
+    ] {
+        let described = &description["paths"][path][method];
+        assert_eq!(
+            described["operationId"],
+            json!(operation),
+            "{method} {path}"
+        );
+    }
     let validate = &description["paths"][format!("{keys}/validate")]["post"];
     assert_eq!(validate["security"], json!([{}]));
 }

@@ -438,7 +438,6 @@ fn what_is_not_there_is_404_for_every_operation() {
         ("GET", "/v2/orgs/acme", None),
         ("GET", "/", None),
         ("GET", "/v2/orgs/acme/api-keys/ci/", None),
-        ("GET", "/v2/api-keys", None),
         ("GET", "/v1/gateways", None),
         ("GET", "/v1/audit", None),
         ("POST", "/v1/import", None),

@@ -13,7 +13,8 @@ use keyward::authz::{
     Family, KeyStatus, Owner, Pepper, PresentedKey, RawAccess, RawGrants, RawRule, Revision, Tenant,
 };
 use keyward::control::{
-    Caller, CommandError, KeyName, KeySlug, NewKey, OpenError, RawKey, ReadOnly, StoreError, Usage,
+    Caller, CommandError, GivenSecret, KeyName, KeySlug, NewKey, OpenError, RawKey, ReadOnly,
+    StoreError, Usage,
 };
 use keyward::wire::{Secret, SecretDigest};
 use serde_json::{Value, json};
@@ -682,7 +683,7 @@ fn keys_written_directly_are_checked_too() {
     let insert = |new| {
         plane
             .runtime
-            .block_on(keys.insert_keys(TEST, vec![(new, &raw)]))
+            .block_on(keys.insert_keys(TEST, vec![(new, GivenSecret::Raw(&raw))]))
             .map(|applied| applied.revision)
     };
     assert!(matches!(

@@ -500,7 +500,7 @@ fn a_change_says_who_has_applied_it() {
 #[test]
 fn a_workspace_has_no_more_keys_than_its_list_shows() {
     use keyward::authz::Tenant;
-    use keyward::control::{Caller, KeyName, NewKey, RawKey};
+    use keyward::control::{Caller, GivenSecret, KeyName, NewKey, RawKey};
 
     let plane = Plane::start();
     let tenant = Tenant::Workspace("w1".to_owned());
@@ -517,7 +517,10 @@ fn a_workspace_has_no_more_keys_than_its_list_shows() {
         grants: RawGrants::Workspace { rules: vec![] },
     };
     let insert = |raws: &[RawKey]| {
-        let keys = raws.iter().map(|raw| (key.clone(), raw)).collect();
+        let keys = raws
+            .iter()
+            .map(|raw| (key.clone(), GivenSecret::Raw(raw)))
+            .collect();
         let inserted = plane
             .control
             .keys()

@@ -12,6 +12,8 @@ mod config_files;
 #[cfg(feature = "cli")]
 mod config_mistakes;
 #[cfg(feature = "control")]
+mod control_access;
+#[cfg(feature = "control")]
 mod control_callers;
 #[cfg(feature = "control")]
 mod control_kill;

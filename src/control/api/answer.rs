@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Api;
 use super::input::preferred_wait;
+use crate::authz::Revision;
 use crate::control::service::Applied;
 
 /// At which revision the answer is true.
@@ -50,8 +51,22 @@ pub(super) fn changed(
     status: StatusCode,
     done: &Applied<impl Serialize>,
 ) -> Response {
-    let mut response = json(status, &done.value);
-    insert(&mut response, REVISION, &done.revision.0.to_string());
+    of_change(api, asked, json(status, &done.value), done.revision)
+}
+
+/// The answer to a change that left nothing to show.
+pub(super) fn gone(api: &Api, asked: &HeaderMap, revision: Revision) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let no_store = HeaderValue::from_static("no-store");
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, no_store);
+    of_change(api, asked, response, revision)
+}
+
+fn of_change(api: &Api, asked: &HeaderMap, mut response: Response, revision: Revision) -> Response {
+    insert(&mut response, REVISION, &revision.0.to_string());
     if let Some(seconds) = preferred_wait(asked) {
         let gateways = api.0.keys.gateways();
         insert(

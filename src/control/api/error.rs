@@ -1,4 +1,4 @@
-//! Refusals as answers: one table from what went wrong to status, name and details.
+//! Refusals as answers: one table from what went wrong to status, name and details, in the form of Prisme.ai's API.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -44,7 +44,7 @@ pub(super) enum Refusals {
 }
 
 /// A refusal on its way to an answer.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(in crate::control) struct ApiError {
     status: StatusCode,
     name: &'static str,
@@ -67,6 +67,21 @@ impl ApiError {
             details: Box::new(json!({})),
             challenge: None,
         }
+    }
+
+    /// Its status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// For people.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// For programs: `reason`, `field`, `needed`, where there is one.
+    pub(super) fn details(&self) -> &Value {
+        &self.details
     }
 
     fn with_details(self, details: Value) -> Self {
@@ -233,8 +248,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = ErrorBody {
             error: self.name,
-            message: self.message,
-            details: *self.details,
+            message: self.message.clone(),
+            details: (*self.details).clone(),
         };
         let mut response = answer::json(self.status, &body);
         if self.status == StatusCode::TOO_MANY_REQUESTS {
@@ -248,6 +263,8 @@ impl IntoResponse for ApiError {
                 HeaderValue::from_static(challenge),
             );
         }
+        // For whoever words it otherwise.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -1,12 +1,16 @@
 //! Bodies, queries and paths read strictly: what is not expected is named, not ignored.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::IntoResponse as _;
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 
 use super::error::ApiError;
 use crate::authz::Timestamp;
@@ -36,11 +40,15 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 }
 
 impl Body {
-    /// The body as JSON of this shape.
+    /// The body as a JSON object of this shape.
     ///
     /// # Errors
     /// It is not, and where.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, InvalidInput> {
+        self.parse_any().map(|Object(value)| value)
+    }
+
+    fn parse_any<T: DeserializeOwned>(&self) -> Result<T, InvalidInput> {
         let mut json = serde_json::Deserializer::from_slice(&self.0);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let path = error.path().to_string();
@@ -52,7 +60,7 @@ impl Body {
         Ok(value)
     }
 
-    /// The body as JSON of this shape, or the default of the shape where there is no body, or `null`.
+    /// The body as a JSON object of this shape, or the default of the shape where there is no body, or `null`.
     ///
     /// # Errors
     /// There is one of another shape, and where it differs.
@@ -62,8 +70,39 @@ impl Body {
         if self.0.is_empty() {
             return Ok(T::default());
         }
-        self.parse::<Option<T>>().map(Option::unwrap_or_default)
+        let given = self.parse_any::<Option<Object<T>>>()?;
+        Ok(given.map_or_else(T::default, |Object(value)| value))
     }
+}
+
+/// A value of JSON that is an object. Serde alone would read a list of its members' values too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+    }
+}
+
+/// A member that may be absent but, where it is there, is an object.
+pub(super) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Object::deserialize(deserializer).map(|Object(value)| Some(value))
 }
 
 /// The field that a fault concerns. Serde quotes the name of one that is unknown, repeated or missing.
@@ -83,14 +122,19 @@ fn field_of(path: &str, fault: &str) -> String {
 /// # Errors
 /// One that is unknown, repeated or of the wrong type.
 pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, InvalidInput> {
-    Query::try_from_uri(uri)
-        .map(|Query(value)| value)
-        .map_err(|rejection| {
-            let fault = std::error::Error::source(&rejection)
-                .map_or_else(|| rejection.to_string(), ToString::to_string);
-            let (path, fault) = fault.split_once(": ").unwrap_or(("", &fault));
-            InvalidInput::new(field_of(path, fault), format_args!("is refused: {fault}"))
-        })
+    /// What the library says of a parameter that is there twice and may be there once.
+    const TWICE: &str = "unsupported value";
+    let query = uri.query().unwrap_or_default();
+    let form = serde_html_form::Deserializer::from_bytes(query.as_bytes());
+    serde_path_to_error::deserialize(form).map_err(|error| {
+        let path = error.path().to_string();
+        let fault = error.into_inner().to_string();
+        let field = field_of(&path, &fault);
+        match fault.as_str() {
+            TWICE => InvalidInput::new(field, "is there more than once"),
+            fault => InvalidInput::new(field, format_args!("is refused: {fault}")),
+        }
+    })
 }
 
 /// Segments of a path, percent-decoded.
@@ -180,6 +224,8 @@ mod tests {
             ("{", "body"),
             ("{} {}", "body"),
             ("7", "body"),
+            (r#"["name"]"#, "body"),
+            ("null", "body"),
             ("", "body"),
         ] {
             assert_eq!(parse(text).err().as_deref(), Some(field), "{text}");
@@ -205,6 +251,9 @@ mod tests {
         struct Asked {
             #[expect(dead_code, reason = "only its parsing is looked at")]
             limit: Option<u32>,
+            #[expect(dead_code, reason = "only its parsing is looked at")]
+            #[serde(default, alias = "kind[]")]
+            kind: Vec<String>,
         }
         let field = |query_text: &str| {
             let uri: Uri = format!("/?{query_text}").parse().unwrap();
@@ -214,6 +263,9 @@ mod tests {
         assert_eq!(field("limit=-1").as_deref(), Some("limit"));
         assert_eq!(field("limit=1e308").as_deref(), Some("limit"));
         assert_eq!(field("limit=1&limit=2").as_deref(), Some("limit"));
+        assert_eq!(field("kind=a&kind=b&limit=1"), None);
+        assert_eq!(field("kind[]=a&kind%5B%5D=b"), None);
+        assert_eq!(field("kind=a&kind[]=b").as_deref(), Some("kind"));
         assert_eq!(field("surprise=1").as_deref(), Some("surprise"));
     }
 

@@ -3,6 +3,10 @@
 //! Handlers are thin. What may be done is not decided here, and no answer but the one to a creation or a rotation
 //! holds a raw key.
 
+mod access_answered;
+mod access_asked;
+mod access_error;
+mod access_keys;
 mod answer;
 mod auth;
 mod error;
@@ -85,6 +89,20 @@ impl Api {
             .route(
                 &format!("{of_workspace}/{{apiKey}}"),
                 put(workspace_keys::put).delete(workspace_keys::delete),
+            )
+            .route(
+                "/v2/api-keys",
+                get(access_keys::list).post(access_keys::create),
+            )
+            .route(
+                "/v2/api-keys/capabilities",
+                get(access_keys::list_capabilities),
+            )
+            .route(
+                "/v2/api-keys/{api_key_id}",
+                get(access_keys::fetch)
+                    .patch(access_keys::patch)
+                    .delete(access_keys::delete),
             )
             .route("/healthz", get(ops::healthz))
             .route("/readyz", get(ops::readyz))

@@ -5,7 +5,7 @@ use axum::response::Response;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{answer, org_keys, validate, workspace_keys};
+use super::{access_keys, answer, org_keys, validate, workspace_keys};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,12 +27,19 @@ use super::{answer, org_keys, validate, workspace_keys};
         workspace_keys::create,
         workspace_keys::put,
         workspace_keys::delete,
+        access_keys::create,
+        access_keys::list,
+        access_keys::list_capabilities,
+        access_keys::fetch,
+        access_keys::patch,
+        access_keys::delete,
     ),
     modifiers(&Credentials),
     security(("admin" = []), ("api_key" = []), ("api_key_bearer" = [])),
     tags(
         (name = "Organizations", description = "Keys of organizations"),
         (name = "ApiKeys", description = "Keys of workspaces, for whoever has an admin token"),
+        (name = "API keys", description = "Access keys: an access map, a permission mode, projects")
     )
 )]
 struct Description;

@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tower_service::Service as _;
 
 use super::Api;
+use super::access_error::Form;
 use super::error::ApiError;
 
 /// Connections open at a time; more wait to be accepted.
@@ -132,8 +133,9 @@ async fn answer(
     request
         .extensions_mut()
         .insert(Peer(peer.ip().to_canonical()));
+    let form = Form::of(request.method(), request.uri());
     match tokio::time::timeout(REQUEST_TIMEOUT, router.call(request)).await {
-        Ok(answer) => answer,
-        Err(_) => Ok(ApiError::timeout().into_response()),
+        Ok(answer) => answer.map(|answer| form.word(answer)),
+        Err(_) => Ok(form.word(ApiError::timeout().into_response())),
     }
 }

@@ -2,12 +2,12 @@
 
 use super::key::{self, insert, replace};
 use super::{Applied, Command, Keys};
-use crate::authz::{KeyDigest, KeyId, KeyStatus};
+use crate::authz::{KeyId, KeyStatus};
 use crate::control::caller::Caller;
 use crate::control::command::NewKey;
 use crate::control::error::CommandError;
 use crate::control::store::{Audited, StoredKey, Usage, WriteTransaction, read};
-use crate::control::token::{self, RawKey};
+use crate::control::token::GivenSecret;
 use crate::wire::SecretDigest;
 
 impl Keys {
@@ -19,12 +19,14 @@ impl Keys {
     pub async fn insert_keys(
         &self,
         caller: Caller,
-        keys: Vec<(NewKey, &RawKey)>,
+        keys: Vec<(NewKey, GivenSecret<'_>)>,
     ) -> Result<Applied<Vec<StoredKey>>, CommandError> {
         let now = self.now();
-        let keys = keys
-            .into_iter()
-            .map(|(key, raw)| Ok((token::new_id(now)?, key.checked()?, self.digest(raw))));
+        let pepper = self.0.pepper.as_ref();
+        let keys = keys.into_iter().map(|(key, secret)| {
+            let id = secret.id(&key.tenant, now)?;
+            Ok((id, key.checked()?, secret.digest(pepper)))
+        });
         let keys = keys.collect::<Result<_, CommandError>>()?;
         self.write(Insert { caller, keys }).await
     }
@@ -46,7 +48,7 @@ impl Keys {
 
 struct Insert {
     caller: Caller,
-    keys: Vec<(KeyId, NewKey, KeyDigest)>,
+    keys: Vec<(KeyId, NewKey, SecretDigest)>,
 }
 
 impl Command for Insert {
@@ -59,7 +61,7 @@ impl Command for Insert {
         let by = audited(&self.caller, "create", transaction).await?;
         let mut stored = Vec::with_capacity(self.keys.len());
         for (id, key, digest) in self.keys {
-            stored.push(insert(transaction, &by, id, key, SecretDigest::Blake3(digest)).await?);
+            stored.push(insert(transaction, &by, id, key, digest).await?);
         }
         Ok(stored)
     }

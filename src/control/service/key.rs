@@ -14,7 +14,7 @@ use crate::control::caller::{Actor, Caller};
 use crate::control::command::{InvalidInput, ListKeys, NewKey};
 use crate::control::error::CommandError;
 use crate::control::store::{Audited, Shown, StoredKey, Wanted, WriteTransaction, read};
-use crate::control::token::{self, RawKey};
+use crate::control::token::RawKey;
 use crate::wire::SecretDigest;
 
 impl Keys {
@@ -33,7 +33,7 @@ impl Keys {
         let raw = RawKey::of(&key.tenant, now)?;
         let command = Create {
             caller,
-            id: token::new_id(now)?,
+            id: raw.id(now)?,
             digest: self.digest(&raw),
             key,
         };
@@ -122,7 +122,7 @@ impl Keys {
 
     /// A connection for a caller that may manage the keys of a tenant, and the revision that what it reads is at
     /// least of.
-    async fn reader(
+    pub(super) async fn reader(
         &self,
         caller: &Caller,
         tenant: &Tenant,
@@ -246,6 +246,7 @@ pub(super) async fn insert(
         slug,
         created_at: now,
         updated_at: now,
+        last_used_at: None,
     };
     transaction.insert(by, &key, digest).await?;
     Ok(key)

@@ -3,6 +3,7 @@
 //! It knows no HTTP. Every change is on disk and applied by the gateway before its command returns, in the
 //! order of revisions, whether or not anybody still waits for the answer.
 
+mod access;
 mod direct;
 mod key;
 mod org;

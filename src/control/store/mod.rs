@@ -6,6 +6,7 @@
 pub(super) mod load;
 mod lock;
 mod open;
+pub(super) mod page;
 pub(super) mod read;
 mod row;
 mod write;
@@ -31,6 +32,8 @@ pub struct StoredKey {
     pub created_at: Timestamp,
     /// When it was changed last.
     pub updated_at: Timestamp,
+    /// When it was used last, as far as gateways have reported.
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// That and how often a key was used, as gateways count it.

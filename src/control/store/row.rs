@@ -17,7 +17,7 @@ macro_rules! select_keys {
     ($($rest:literal),+ $(,)?) => {
         concat!(
             "SELECT k.id, k.family, k.tenant, k.slug, k.name, k.owner_kind, k.owner_id, k.status, ",
-            "k.expires_at, k.grants, k.revision, k.created_at, k.updated_at ",
+            "k.expires_at, k.grants, k.revision, k.created_at, k.updated_at, k.last_used_at ",
             $($rest),+
         )
     };
@@ -25,7 +25,7 @@ macro_rules! select_keys {
 pub(super) use select_keys;
 
 /// Columns that [`key`] reads, and with which others may follow.
-pub(super) const KEY_COLUMNS: usize = 13;
+pub(super) const KEY_COLUMNS: usize = 14;
 
 /// Reads the columns of [`select_keys`].
 pub(super) fn key(row: &SqliteRow) -> Result<StoredKey, StoreError> {
@@ -54,6 +54,7 @@ pub(super) fn key(row: &SqliteRow) -> Result<StoredKey, StoreError> {
         slug: row.try_get(3)?,
         created_at: Timestamp::from_millis(row.try_get(11)?),
         updated_at: Timestamp::from_millis(row.try_get(12)?),
+        last_used_at: moment(row.try_get(13)?),
     })
 }
 
