@@ -6,49 +6,30 @@ use std::ops::RangeInclusive;
 #[derive(Debug)]
 pub(super) struct ByteSet([bool; 256]);
 
+const ALPHANUMERIC: ByteSet = ByteSet::of(&[b'0'..=b'9', b'A'..=b'Z', b'a'..=b'z']);
+/// Visible ASCII.
+const GRAPHIC: ByteSet = ByteSet::of(&[b'!'..=b'~']);
+
 /// RFC 9110, section 5.6.2: what methods and header names are made of.
-pub(super) static TOKEN: ByteSet = ByteSet::of(&[
-    b'!'..=b'!',
-    b'#'..=b'\'',
-    b'*'..=b'+',
-    b'-'..=b'.',
-    b'0'..=b'9',
-    b'A'..=b'Z',
-    b'^'..=b'z',
-    b'|'..=b'|',
-    b'~'..=b'~',
-]);
+pub(super) static TOKEN: ByteSet = ALPHANUMERIC.with(b"!#$%&'*+-.^_`|~");
 
 /// What may stand in a path as it is; `%` as the beginning of an escape.
-pub(super) static PATH: ByteSet = ByteSet::of(&[
-    b'!'..=b'!',
-    b'$'..=b';',
-    b'='..=b'=',
-    b'@'..=b'[',
-    b']'..=b']',
-    b'_'..=b'_',
-    b'a'..=b'z',
-    b'~'..=b'~',
-]);
+pub(super) static PATH: ByteSet = GRAPHIC.without(b"\"#<>?\\^`{|}");
+
+/// Of that, what has no meaning beyond itself and the slash's: no escape, no `;`.
+pub(super) static PLAIN_PATH: ByteSet = GRAPHIC.without(b"\"#<>?\\^`{|}%;");
 
 /// What may stand in a query as it is, as far as ASCII goes.
-pub(super) static QUERY: ByteSet = ByteSet::of(&[b'!'..=b'"', b'$'..=b'~']);
+pub(super) static QUERY: ByteSet = GRAPHIC.without(b"#");
 
 /// What may stand in the value of a header: no control byte but the tabulator.
 pub(super) static HEADER_VALUE: ByteSet = ByteSet::of(&[b'\t'..=b'\t', b' '..=b'~', 0x80..=0xff]);
 
 /// Base 64 in the alphabet for URLs.
-pub(super) static BASE64URL: ByteSet = ByteSet::of(&[
-    b'-'..=b'-',
-    b'0'..=b'9',
-    b'A'..=b'Z',
-    b'_'..=b'_',
-    b'a'..=b'z',
-]);
+pub(super) static BASE64URL: ByteSet = ALPHANUMERIC.with(b"-_");
 
-/// What UUIDs are made of.
-pub(super) static HEX_AND_DASH: ByteSet =
-    ByteSet::of(&[b'-'..=b'-', b'0'..=b'9', b'A'..=b'F', b'a'..=b'f']);
+/// Hexadecimal digits, in either case.
+pub(super) static HEX: ByteSet = ByteSet::of(&[b'0'..=b'9', b'A'..=b'F', b'a'..=b'f']);
 
 impl ByteSet {
     #[expect(
@@ -69,6 +50,27 @@ impl ByteSet {
         Self(set)
     }
 
+    const fn with(self, bytes: &[u8]) -> Self {
+        self.set(bytes, true)
+    }
+
+    const fn without(self, bytes: &[u8]) -> Self {
+        self.set(bytes, false)
+    }
+
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "evaluated while compiling: a wrong index does not compile"
+    )]
+    const fn set(mut self, bytes: &[u8], held: bool) -> Self {
+        let mut at = 0;
+        while at < bytes.len() {
+            self.0[bytes[at] as usize] = held;
+            at += 1;
+        }
+        self
+    }
+
     /// Whether all of `text` is in the set.
     pub(super) fn holds_all_of(&self, text: &[u8]) -> bool {
         // No early end: the common text is good, and a loop without branches is the faster.
@@ -77,7 +79,7 @@ impl ByteSet {
     }
 
     #[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
-    fn contains(&self, byte: u8) -> bool {
+    pub(super) fn contains(&self, byte: u8) -> bool {
         self.0[usize::from(byte)]
     }
 }
@@ -105,8 +107,9 @@ mod tests {
             );
             assert_eq!(QUERY.contains(byte), graphic_without(b"#"), "{byte:#x}");
             assert_eq!(BASE64URL.contains(byte), one_of(b"-_"), "{byte:#x}");
-            let uuid = byte.is_ascii_hexdigit() || byte == b'-';
-            assert_eq!(HEX_AND_DASH.contains(byte), uuid, "{byte:#x}");
+            assert_eq!(HEX.contains(byte), byte.is_ascii_hexdigit(), "{byte:#x}");
+            let plain = PATH.contains(byte) && !matches!(byte, b'%' | b';');
+            assert_eq!(PLAIN_PATH.contains(byte), plain, "{byte:#x}");
             let value = byte == b'\t' || !byte.is_ascii_control();
             assert_eq!(HEADER_VALUE.contains(byte), value, "{byte:#x}");
         }

@@ -137,9 +137,20 @@ impl<'a> Credentials<'a> {
                 }
                 self.key = Some(key);
             }
-            Some(KeyForm::UserToken) | None => return Err(Reason::MalformedCredential),
+            Some(KeyForm::UserToken) => return Err(Reason::MalformedCredential),
+            // No form holds a comma, so that only what has none need be looked at again.
+            None => return Err(malformed(token)),
         }
         Ok(())
+    }
+}
+
+/// Why a text of no known form is refused: it may be a list, and then of more than one key.
+fn malformed(text: &[u8]) -> Reason {
+    if text.contains(&b',') {
+        Reason::AmbiguousCredential
+    } else {
+        Reason::MalformedCredential
     }
 }
 
@@ -150,7 +161,7 @@ fn read<'a>(
     query: &Query<'a>,
 ) -> Result<Option<&'a [u8]>, Reason> {
     match source {
-        CredentialSource::Header(name) => one_value(headers, name)?.map(refuse_list).transpose(),
+        CredentialSource::Header(name) => one_value(headers, name),
         CredentialSource::Bearer => match one_value(headers, &header::AUTHORIZATION)? {
             Some(value) => read_bearer(value),
             None => Ok(None),
@@ -173,14 +184,6 @@ fn one_value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a
     }
 }
 
-fn refuse_list(value: &[u8]) -> Result<&[u8], Reason> {
-    if value.contains(&b',') {
-        Err(Reason::AmbiguousCredential)
-    } else {
-        Ok(value)
-    }
-}
-
 /// The token of a `Bearer` challenge response. Another scheme is no credential — unless it hides one.
 fn read_bearer(value: &[u8]) -> Result<Option<&[u8]>, Reason> {
     let Some(rest) = strip_bearer(value) else {
@@ -193,9 +196,9 @@ fn read_bearer(value: &[u8]) -> Result<Option<&[u8]>, Reason> {
             Ok(None)
         };
     };
-    match refuse_list(rest)? {
+    match rest {
         [b' ', token @ ..] if !value.starts_with(b" ") => Ok(Some(token)),
-        _ => Err(Reason::MalformedCredential),
+        _ => Err(malformed(rest)),
     }
 }
 
@@ -213,7 +216,7 @@ fn read_query<'a>(query: &Query<'a>, name: &str) -> Result<Option<&'a [u8]>, Rea
     let mut found = occurrences(query.as_str(), name);
     match (found.next(), found.next()) {
         (None, _) => Ok(None),
-        (Some(Occurrence::Plain(value)), None) => refuse_list(value.as_bytes()).map(Some),
+        (Some(Occurrence::Plain(value)), None) => Ok(Some(value.as_bytes())),
         (Some(Occurrence::Plain(_) | Occurrence::Array), _) => Err(Reason::AmbiguousCredential),
     }
 }

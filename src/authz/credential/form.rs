@@ -1,6 +1,6 @@
 //! The forms of tokens. A form says what a token claims to be, never whether it is any good.
 
-use super::super::bytes::{BASE64URL, HEX_AND_DASH};
+use super::super::bytes::{BASE64URL, HEX};
 use super::super::id::Family;
 
 /// The form of a token, which tells API keys from user tokens without any look-up.
@@ -51,13 +51,10 @@ fn key_family(token: &[u8]) -> Option<Family> {
     }
 }
 
-/// `{orgSlug}_{uuid}`, split at the last `_`.
+/// `{orgSlug}_{uuid}`.
 fn is_org_key(rest: &[u8]) -> bool {
-    let Some(at) = rest.iter().rposition(|&byte| byte == b'_') else {
-        return false;
-    };
-    match rest.split_at_checked(at) {
-        Some((slug, [_, uuid @ ..])) => is_org_slug(slug) && is_uuid(uuid),
+    match rest.split_last_chunk::<UUID_BYTES>() {
+        Some(([slug @ .., b'_'], uuid)) => is_org_slug(slug) && is_uuid(uuid),
         _ => false,
     }
 }
@@ -69,16 +66,20 @@ fn is_org_slug(slug: &[u8]) -> bool {
         && slug.iter().all(|byte| plain(byte) || *byte == b'-')
 }
 
+const UUID_BYTES: usize = 36;
+
 /// 8-4-4-4-12 hexadecimal digits, in either case.
 fn is_uuid(text: &[u8]) -> bool {
-    const DASHES: [usize; 4] = [8, 13, 18, 23];
-    let is_dash = |byte: &&u8| **byte == b'-';
-    text.len() == 36
-        && HEX_AND_DASH.holds_all_of(text)
-        && text.iter().filter(is_dash).count() == DASHES.len()
-        && DASHES
-            .iter()
-            .all(|&at| text.get(at).is_some_and(|byte| is_dash(&byte)))
+    let Some(text) = text.as_array::<UUID_BYTES>() else {
+        return false;
+    };
+    // No early end, so that the compiler can unroll it.
+    text.iter().enumerate().fold(true, |all, (at, &byte)| {
+        all & match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => HEX.contains(byte),
+        }
+    })
 }
 
 /// `{ULID}-{secret}`.

@@ -106,7 +106,8 @@ fn parse_name(name: &str) -> Result<Cow<'_, str>, InvalidRequest> {
     if label == 0 {
         return Err(INVALID);
     }
-    check_not_half_an_address(name)?;
+    let last = name.len().checked_sub(label).and_then(|at| name.get(at..));
+    check_not_half_an_address(name, last.unwrap_or(name))?;
     Ok(if upper {
         Cow::Owned(name.to_ascii_lowercase())
     } else {
@@ -114,9 +115,11 @@ fn parse_name(name: &str) -> Result<Cow<'_, str>, InvalidRequest> {
     })
 }
 
-/// A name that ends in a number is an IPv4 address to some readers, so it must be one to all.
-fn check_not_half_an_address(name: &str) -> Result<(), InvalidRequest> {
-    let last = name.rsplit('.').next().unwrap_or_default();
+/// A name that ends in a number is an IPv4 address to some readers, so it must be one to all. `last` is its last label.
+fn check_not_half_an_address(name: &str, last: &str) -> Result<(), InvalidRequest> {
+    if !last.starts_with(|first: char| first.is_ascii_digit()) {
+        return Ok(());
+    }
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let hexadecimal = last
         .strip_prefix("0x")

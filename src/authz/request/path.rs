@@ -10,7 +10,8 @@ use super::{InvalidRequest, escape};
 
 const BROKEN_ESCAPE: InvalidRequest = InvalidRequest("a `%` in the path without two hex digits");
 
-type Segments = SmallVec<[Range<u32>; 16]>;
+/// INVARIANT: where each segment ends, ascending. Each begins behind the slash that ends the one before.
+type Ends = SmallVec<[u32; 16]>;
 
 /// A canonical path, and its segments percent-decoded for matching.
 ///
@@ -20,8 +21,8 @@ pub struct Path<'a> {
     canonical: Cow<'a, str>,
     /// `None`: the same as `canonical`, which holds no escape.
     decoded: Option<String>,
-    /// INVARIANT: ranges into the decoded path, ascending, on character boundaries.
-    segments: Segments,
+    /// In the decoded path, on character boundaries.
+    ends: Ends,
     trailing_slash: bool,
     encoded_slash: bool,
     matrix: bool,
@@ -39,21 +40,39 @@ impl<'a> Path<'a> {
     /// # Errors
     /// The first rule of the norm's section 1 that is broken.
     pub fn parse(raw: &'a [u8]) -> Result<Self, InvalidRequest> {
-        let canonical = canonicalise(raw)?;
-        let (mut segments, trailing_slash) = split_segments(&canonical);
+        let (text, plain) = check_bytes(raw)?;
+        if !plain {
+            return Self::parse_special(text);
+        }
+        let (ends, trailing_slash) = split_segments(text);
+        segments(text, &ends).try_for_each(check_piece)?;
+        Ok(Self {
+            canonical: Cow::Borrowed(text),
+            decoded: None,
+            ends,
+            trailing_slash,
+            encoded_slash: false,
+            matrix: false,
+        })
+    }
+
+    /// A path that holds escapes or `;`.
+    fn parse_special(text: &'a str) -> Result<Self, InvalidRequest> {
+        let canonical = canonicalise(text)?;
+        let (mut ends, trailing_slash) = split_segments(&canonical);
         let (decoded, encoded_slash) = if canonical.as_bytes().contains(&b'%') {
-            let decoded = decode_segments(&canonical, &mut segments)?;
+            let decoded = decode_segments(&canonical, &mut ends)?;
             (Some(decoded), canonical.contains("%2F"))
         } else {
             (None, false)
         };
         let text = decoded.as_deref().unwrap_or(&canonical);
         let matrix = text.as_bytes().contains(&b';');
-        check_segments(text, &segments, trailing_slash, encoded_slash || matrix)?;
+        check_segments(text, &ends, trailing_slash, encoded_slash || matrix)?;
         Ok(Self {
             canonical,
             decoded,
-            segments,
+            ends,
             trailing_slash,
             encoded_slash,
             matrix,
@@ -72,28 +91,27 @@ impl<'a> Path<'a> {
 
     /// Where the segment at `index` is in the decoded path.
     pub(in crate::authz) fn segment_range(&self, index: usize) -> Option<Range<u32>> {
-        self.segments.get(index).cloned()
+        range(&self.ends, index)
     }
 
     /// Where the segments from `index` to the end are in the decoded path.
     pub(in crate::authz) fn rest_range(&self, index: usize) -> Option<Range<u32>> {
-        let (first, last) = (self.segments.get(index)?, self.segments.last()?);
-        Some(first.start..last.end)
+        Some(self.segment_range(index)?.start..*self.ends.last()?)
     }
 
     /// Number of segments, the empty one after a trailing slash not counted.
     pub fn len(&self) -> usize {
-        self.segments.len()
+        self.ends.len()
     }
 
     /// Whether the path is `/` alone.
     pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
+        self.ends.is_empty()
     }
 
     /// The percent-decoded segment at `index`; a decoded `/` never splits one.
     pub fn segment(&self, index: usize) -> Option<&str> {
-        slice(self.decoded(), self.segments.get(index)?)
+        slice(self.decoded(), &self.segment_range(index)?)
     }
 
     /// The decoded text from segment `index` to the end, without a trailing slash.
@@ -122,11 +140,11 @@ pub(in crate::authz) fn slice<'t>(text: &'t str, range: &Range<u32>) -> Option<&
     text.get(range.start as usize..range.end as usize)
 }
 
-/// Refuses a path with a byte that the norm does not take.
+/// Refuses a path with a byte that the norm does not take. Says of others whether they are plain: no escape, no `;`.
 ///
 /// # Errors
 /// See above.
-pub(super) fn check_bytes(raw: &[u8]) -> Result<&str, InvalidRequest> {
+pub(super) fn check_bytes(raw: &[u8]) -> Result<(&str, bool), InvalidRequest> {
     const FORBIDDEN: InvalidRequest = InvalidRequest("a byte in the path that must be encoded");
     if raw.len() > Path::BYTES_MAX {
         return Err(InvalidRequest("the path is too long"));
@@ -134,18 +152,18 @@ pub(super) fn check_bytes(raw: &[u8]) -> Result<&str, InvalidRequest> {
     if raw.first() != Some(&b'/') {
         return Err(InvalidRequest("the path does not begin with `/`"));
     }
-    if !bytes::PATH.holds_all_of(raw) {
+    let plain = bytes::PLAIN_PATH.holds_all_of(raw);
+    if !plain && !bytes::PATH.holds_all_of(raw) {
         return Err(FORBIDDEN);
     }
-    std::str::from_utf8(raw).map_err(|_| FORBIDDEN)
+    match std::str::from_utf8(raw) {
+        Ok(text) => Ok((text, plain)),
+        Err(_) => Err(FORBIDDEN),
+    }
 }
 
 /// Decodes escaped unreserved characters and upper-cases the digits of other escapes.
-fn canonicalise(raw: &[u8]) -> Result<Cow<'_, str>, InvalidRequest> {
-    let text = check_bytes(raw)?;
-    if !raw.contains(&b'%') {
-        return Ok(Cow::Borrowed(text));
-    }
+fn canonicalise(text: &str) -> Result<Cow<'_, str>, InvalidRequest> {
     let mut canonical = String::new();
     let mut copied = 0;
     for (at, _) in text.match_indices('%') {
@@ -175,34 +193,53 @@ const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// The ranges between the slashes of a canonical path, and whether it ends in one.
-fn split_segments(canonical: &str) -> (Segments, bool) {
-    let mut segments = Segments::new();
+/// Where the segments of a canonical path end, and whether it ends in a slash.
+fn split_segments(canonical: &str) -> (Ends, bool) {
+    let mut ends = Ends::new();
     let mut start = 1;
     let mut offset = 0;
     for &byte in canonical.as_bytes() {
         if byte == b'/' && offset > 0 {
-            segments.push(start..offset);
+            ends.push(offset);
             start = offset + 1;
         }
         offset += 1;
     }
     let trailing_slash = start == offset;
     if !trailing_slash {
-        segments.push(start..offset);
+        ends.push(offset);
     }
-    (segments, trailing_slash && offset > 1)
+    (ends, trailing_slash && offset > 1)
 }
 
-/// Decodes a canonical path, segment by segment, and moves `segments` to their places in the decoded text.
-fn decode_segments(canonical: &str, segments: &mut Segments) -> Result<String, InvalidRequest> {
+/// Where the segment at `index` is.
+fn range(ends: &Ends, index: usize) -> Option<Range<u32>> {
+    let end = *ends.get(index)?;
+    let slash = match index.checked_sub(1) {
+        Some(before) => *ends.get(before)?,
+        None => 0,
+    };
+    Some(slash + 1..end)
+}
+
+fn segments<'t>(text: &'t str, ends: &Ends) -> impl Iterator<Item = &'t str> {
+    let mut slash = 0;
+    ends.iter().map(move |&end| {
+        let range = slash + 1..end;
+        slash = end;
+        slice(text, &range).unwrap_or_default()
+    })
+}
+
+/// Decodes a canonical path, segment by segment, and moves `ends` to their places in the decoded text.
+fn decode_segments(canonical: &str, ends: &mut Ends) -> Result<String, InvalidRequest> {
     let mut decoded = Vec::with_capacity(canonical.len());
-    for range in segments.iter_mut() {
-        let segment = slice(canonical, range).unwrap_or_default();
+    let mut slash = 0;
+    for end in ends.iter_mut() {
+        let segment = slice(canonical, &(slash + 1..*end)).unwrap_or_default();
         decoded.push(b'/');
-        let start = offset(&decoded);
         decode_into(segment, &mut decoded)?;
-        *range = start..offset(&decoded);
+        slash = std::mem::replace(end, offset(&decoded));
     }
     // A slash is a character of its own: where the whole is UTF-8, so is every segment.
     String::from_utf8(decoded).map_err(|_| InvalidRequest("the decoded path is not UTF-8"))
@@ -246,14 +283,13 @@ fn begins_with_two_digits(text: &[u8]) -> bool {
 /// Refuses dot segments and empty ones. `split`: segments hold `/` or `;`, and the pieces count too.
 fn check_segments(
     text: &str,
-    segments: &Segments,
+    ends: &Ends,
     trailing_slash: bool,
     split: bool,
 ) -> Result<(), InvalidRequest> {
-    for (index, range) in segments.iter().enumerate() {
-        let segment = slice(text, range).unwrap_or_default();
+    for (index, segment) in segments(text, ends).enumerate() {
         if split {
-            let last = index + 1 == segments.len() && !trailing_slash;
+            let last = index + 1 == ends.len() && !trailing_slash;
             check_pieces(segment, last)?;
         } else {
             check_piece(segment)?;
