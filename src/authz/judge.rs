@@ -220,20 +220,17 @@ fn judge_rule(
         action: required.action.clone(),
         subject: required.subject.clone(),
     };
-    let filled: SmallVec<[Option<Filled<'_>>; 8]> = required
-        .resource
-        .iter()
-        .map(|(_, value)| match value {
-            ResourceValue::Template(template) => template.fill(scope, is_any_value),
-            ResourceValue::Literal(_) => None,
-        })
-        .collect();
-    let attributes: SmallVec<[(&str, Attribute<'_>); 8]> = required
-        .resource
-        .iter()
-        .zip(&filled)
-        .map(|((name, value), text)| (name.as_str(), attribute(value, text.as_ref())))
-        .collect();
+    // Filled where they are: collected, a kilobyte would be moved.
+    let mut filled = SmallVec::<[Option<Filled<'_>>; 8]>::new();
+    filled.extend(required.resource.iter().map(|(_, value)| match value {
+        ResourceValue::Template(template) => template.fill(scope, is_any_value),
+        ResourceValue::Literal(_) => None,
+    }));
+    let mut attributes = SmallVec::<[(&str, Attribute<'_>); 8]>::new();
+    let stated = required.resource.iter().zip(&filled);
+    attributes.extend(
+        stated.map(|((name, value), text)| (name.as_str(), attribute(value, text.as_ref()))),
+    );
     let resource = Resource {
         attributes: &attributes,
         complete: required.complete,

@@ -188,6 +188,14 @@ impl RuleRequirement {
 }
 
 impl Requirement {
+    /// Whether it uses query names or headers, of which a request may hold more than one.
+    pub(super) fn may_be_ambiguous(&self) -> bool {
+        match self {
+            Self::Anonymous | Self::Authenticated | Self::TrustedIdentity => false,
+            Self::Families(families) => families.templates().any(Template::may_be_ambiguous),
+        }
+    }
+
     /// Whether a query name or header that it uses is ambiguous in this request.
     pub fn is_ambiguous(&self, facts: &RequestFacts<'_>) -> bool {
         match self {

@@ -159,8 +159,24 @@ pub struct Pending<'a> {
 #[derive(Debug)]
 pub struct Rulebook {
     routes: RouteTable,
-    policies: Vec<Policy>,
+    guards: Vec<Guard>,
     credentials: CredentialRules,
+}
+
+/// A policy, and what of it is found out once rather than for each request.
+#[derive(Debug)]
+struct Guard {
+    policy: Policy,
+    may_be_ambiguous: bool,
+}
+
+impl From<Policy> for Guard {
+    fn from(policy: Policy) -> Self {
+        Self {
+            may_be_ambiguous: policy.requirement.may_be_ambiguous(),
+            policy,
+        }
+    }
 }
 
 impl Rulebook {
@@ -171,7 +187,7 @@ impl Rulebook {
     pub fn new(routes: RouteTable, policies: Vec<Policy>, credentials: CredentialRules) -> Self {
         Self {
             routes,
-            policies,
+            guards: policies.into_iter().map(Guard::from).collect(),
             credentials,
         }
     }
@@ -183,7 +199,11 @@ impl Rulebook {
 
     /// The policy of a route.
     pub fn policy(&self, route: RouteId) -> Option<&Policy> {
-        self.policies.get(route.0 as usize)
+        Some(&self.guard(route)?.policy)
+    }
+
+    fn guard(&self, route: RouteId) -> Option<&Guard> {
+        self.guards.get(route.0 as usize)
     }
 
     /// Where credentials are.
@@ -194,12 +214,12 @@ impl Rulebook {
     /// The first half: route and credential.
     pub fn admit<'a>(&self, facts: &'a RequestFacts<'_>) -> Admission<'a> {
         match self.choose_route(facts) {
-            Ok((route, policy, captures)) => admit_to(route, policy, captures, facts, self),
+            Ok((route, guard, captures)) => admit_to(route, guard, captures, facts, self),
             Err(denial) => Admission::Decided(Decision::Deny(denial)),
         }
     }
 
-    /// The route and its policy, once the path is known to be canonical for that route.
+    /// The route and its guard, once the path is known to be canonical for that route.
     #[expect(
         clippy::result_large_err,
         reason = "a denial is handed on once; a box would cost each refusal an allocation"
@@ -207,20 +227,20 @@ impl Rulebook {
     fn choose_route(
         &self,
         facts: &RequestFacts<'_>,
-    ) -> Result<(RouteId, &Policy, Captures), Denial> {
+    ) -> Result<(RouteId, &Guard, Captures), Denial> {
         let found = self.routes.find(facts);
-        let policy = match &found {
-            RouteMatch::Found(route, _) => self.policy(*route),
+        let guard = match &found {
+            RouteMatch::Found(route, _) => self.guard(*route),
             RouteMatch::MethodNotAllowed(_) | RouteMatch::NotFound => None,
         };
-        if let Some(detail) = untaken_opt_out(&facts.path, policy) {
+        if let Some(detail) = untaken_opt_out(&facts.path, guard.map(|guard| &guard.policy)) {
             return Err(Denial {
                 detail: Some(detail),
                 ..Denial::new(Reason::MalformedRequest)
             });
         }
-        match (found, policy) {
-            (RouteMatch::Found(route, captures), Some(policy)) => Ok((route, policy, captures)),
+        match (found, guard) {
+            (RouteMatch::Found(route, captures), Some(guard)) => Ok((route, guard, captures)),
             (RouteMatch::MethodNotAllowed(allow), _) => Err(Denial {
                 allow,
                 ..Denial::new(Reason::MethodNotAllowed)
@@ -240,18 +260,17 @@ impl Rulebook {
         let Some(policy) = self.policy(pending.route) else {
             return Decision::Deny(Denial::new(Reason::NoRoute));
         };
-        let denial = Denial {
+        let denied = |reason| Denial {
             route: Some(pending.route),
             credential_shown: true,
-            ..Denial::new(Reason::InternalError)
+            ..Denial::new(reason)
         };
         let principal = match lookup.live(now) {
             Ok(principal) => principal,
             Err((reason, principal)) => {
                 return policy.deny(Denial {
-                    reason,
                     principal,
-                    ..denial
+                    ..denied(reason)
                 });
             }
         };
@@ -269,11 +288,10 @@ impl Rulebook {
                 forward_key: policy.forward == ForwardKey::Keep,
             }),
             Err(unmet) => policy.deny(Denial {
-                reason: unmet.reason,
                 principal: Some(principal),
                 determined_by: Some(unmet.determined_by),
                 needed: Some(unmet.needed),
-                ..denial
+                ..denied(unmet.reason)
             }),
         }
     }
@@ -336,7 +354,10 @@ fn untaken_opt_out(path: &Path<'_>, policy: Option<&Policy>) -> Option<&'static 
 
 fn admit_to<'a>(
     route: RouteId,
-    policy: &Policy,
+    Guard {
+        policy,
+        may_be_ambiguous,
+    }: &Guard,
     captures: Captures,
     facts: &'a RequestFacts<'_>,
     rulebook: &Rulebook,
@@ -345,7 +366,7 @@ fn admit_to<'a>(
         route: Some(route),
         ..Denial::new(reason)
     };
-    if policy.requirement.is_ambiguous(facts) {
+    if *may_be_ambiguous && policy.requirement.is_ambiguous(facts) {
         return Admission::Decided(Decision::Deny(denial(Reason::AmbiguousRequest)));
     }
     if policy.requirement == Requirement::Anonymous {

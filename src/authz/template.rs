@@ -109,19 +109,16 @@ impl Template {
     }
 
     /// The filled text; `None` where a value is absent, or where `accept` refuses one. Literal text is not asked about.
+    #[inline]
     pub fn fill<'a>(
         &'a self,
         scope: TemplateScope<'a, '_>,
         accept: fn(&str) -> bool,
     ) -> Option<Filled<'a>> {
-        if let [part] = self.parts.as_slice() {
-            return Some(Filled::Whole(part.value(scope, accept)?));
+        match self.parts.as_slice() {
+            [part] => part.value(scope, accept).map(Filled::Whole),
+            parts => join(parts, scope, accept).map(Filled::Joined),
         }
-        let mut joined = SmallVec::new();
-        for part in &self.parts {
-            joined.extend_from_slice(part.value(scope, accept)?.as_bytes());
-        }
-        Some(Filled::Joined(joined))
     }
 
     /// The text with `value` in each place, for checking the form of what a template can become.
@@ -131,6 +128,13 @@ impl Template {
             Part::Capture(_) | Part::Query(_) | Part::Header(_) | Part::Host => value.to_owned(),
         };
         self.parts.iter().map(part).collect()
+    }
+
+    /// Whether it uses a query name or a header, of which a request may hold more than one.
+    pub(super) fn may_be_ambiguous(&self) -> bool {
+        self.parts
+            .iter()
+            .any(|part| matches!(part, Part::Query(_) | Part::Header(_)))
     }
 
     /// Whether a query name or header that it uses is ambiguous in this request: there more than once, or not UTF-8.
@@ -180,6 +184,18 @@ impl Part {
         };
         accept(&value).then_some(value)
     }
+}
+
+fn join(
+    parts: &[Part],
+    scope: TemplateScope<'_, '_>,
+    accept: fn(&str) -> bool,
+) -> Option<SmallVec<[u8; INLINE_BYTES]>> {
+    let mut joined = SmallVec::new();
+    for part in parts {
+        joined.extend_from_slice(part.value(scope, accept)?.as_bytes());
+    }
+    Some(joined)
 }
 
 fn push_literal(parts: &mut Vec<Part>, literal: &str, text: &str) -> Result<(), InvalidTemplate> {
