@@ -35,9 +35,9 @@ pub use credential::{
 pub use decision::{Decision, Denial, Determination, Needed, Permit, Reason};
 pub use id::{Family, KeyId, Revision, Timestamp};
 pub use permission::{
-    GRANTS_MAX, Grant, InvalidPermission, InvalidScope, PERMISSION_BYTES_MAX,
-    PERMISSION_SEGMENTS_MAX, PERMISSION_SEGMENTS_MIN, PermissionSet, RequiredPermission,
-    RequiredScope, SCOPE_BYTES_MAX, ScopeSet,
+    GRANTS_MAX, InvalidPermission, InvalidScope, PERMISSION_BYTES_MAX, PERMISSION_SEGMENTS_MAX,
+    PERMISSION_SEGMENTS_MIN, PermissionSet, RequiredPermission, RequiredScope, SCOPE_BYTES_MAX,
+    ScopeSet,
 };
 pub use principal::{Grants, Principal};
 pub use record::{KeyRecord, KeyStatus, Owner, RawAccess, RawGrants, RawRule, Tenant};

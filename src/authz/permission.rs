@@ -23,111 +23,153 @@ pub struct InvalidPermission(pub String);
 #[error("{0}")]
 pub struct InvalidScope(pub String);
 
-/// One granted permission or scope, compiled. What is malformed is kept in its place and covers nothing, so that
-/// indexes stay those of the grants as written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant(GrantKind);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum GrantKind {
+/// One granted permission or scope. What is malformed is kept in its place and covers nothing, so that indexes stay
+/// those of the grants as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grant<'a> {
     Any,
-    Exact(Box<str>),
+    Exact(&'a [u8]),
     /// Covers what begins with this text, which ends in `:`, and has more behind it.
     ///
     /// `P:manage` is one of these too: whatever begins with `P:` it covers, itself included.
-    Below(Box<str>),
+    Below(&'a [u8]),
     Malformed,
 }
 
-impl Grant {
-    const ANY: &str = "*";
-    const MANAGE: &str = "manage";
+impl<'a> Grant<'a> {
+    const ANY: &'static str = "*";
+    const MANAGE: &'static str = "manage";
 
-    fn permission(written: &str) -> Self {
-        Self(match written.rsplit_once(':') {
-            None if written == Self::ANY => GrantKind::Any,
-            None => GrantKind::Malformed,
-            Some((parent, last)) if last == Self::ANY || last == Self::MANAGE => {
-                // `*` takes the place of one segment in the limits, as `manage` does.
-                if is_permission(
-                    parent,
-                    PERMISSION_SEGMENTS_MIN - 1,
-                    PERMISSION_SEGMENTS_MAX - 1,
-                ) && written.len() <= PERMISSION_BYTES_MAX
-                {
-                    GrantKind::Below(format!("{parent}:").into())
-                } else {
-                    GrantKind::Malformed
-                }
-            }
-            Some(_) => match RequiredPermission::parse(written) {
-                Some(concrete) => GrantKind::Exact(concrete.as_str().into()),
-                None => GrantKind::Malformed,
-            },
-        })
+    fn permission(written: &'a str) -> Self {
+        let Some((parent, last)) = written.rsplit_once(':') else {
+            return match written {
+                Self::ANY => Self::Any,
+                _ => Self::Malformed,
+            };
+        };
+        if last == Self::ANY || last == Self::MANAGE {
+            // `*` takes the place of one segment in the limits, as `manage` does.
+            let (min, max) = (PERMISSION_SEGMENTS_MIN - 1, PERMISSION_SEGMENTS_MAX - 1);
+            let fits = written.len() <= PERMISSION_BYTES_MAX && is_permission(parent, min, max);
+            return match written.strip_suffix(last) {
+                Some(prefix) if fits => Self::Below(prefix.as_bytes()),
+                Some(_) | None => Self::Malformed,
+            };
+        }
+        Self::exactly(RequiredPermission::parse(written).map(|it| it.as_str()))
     }
 
-    fn scope(written: &str) -> Self {
+    fn scope(written: &'a str) -> Self {
         if written == Self::ANY {
-            return Self(GrantKind::Any);
+            return Self::Any;
         }
         if written.len() > SCOPE_BYTES_MAX {
-            return Self(GrantKind::Malformed);
+            return Self::Malformed;
         }
-        Self(match written.strip_suffix(Self::ANY) {
+        match written.strip_suffix(Self::ANY) {
             // What stands before the `:*` has the form of a scope with anything in place of the `*`.
             Some(rest) if rest.ends_with(':') && is_scope_prefix(rest) => {
-                GrantKind::Below(rest.into())
+                Self::Below(rest.as_bytes())
             }
-            Some(_) => GrantKind::Malformed,
-            None => match RequiredScope::parse(written) {
-                Some(concrete) => GrantKind::Exact(concrete.as_str().into()),
-                None => GrantKind::Malformed,
-            },
-        })
+            Some(_) => Self::Malformed,
+            None => Self::exactly(RequiredScope::parse(written).map(|it| it.as_str())),
+        }
+    }
+
+    fn exactly(concrete: Option<&'a str>) -> Self {
+        concrete.map_or(Self::Malformed, |text| Self::Exact(text.as_bytes()))
     }
 
     fn is_malformed(&self) -> bool {
-        self.0 == GrantKind::Malformed
+        *self == Self::Malformed
     }
 
     /// Whether it covers `required`, which is concrete and of the same grammar.
-    fn covers(&self, required: &str) -> bool {
-        match &self.0 {
-            GrantKind::Any => true,
-            GrantKind::Exact(text) => **text == *required,
-            GrantKind::Below(prefix) => {
-                required.len() > prefix.len() && required.starts_with(&**prefix)
-            }
-            GrantKind::Malformed => false,
+    fn covers(&self, required: &[u8]) -> bool {
+        match *self {
+            Self::Any => true,
+            Self::Exact(text) => text == required,
+            Self::Below(prefix) => required.len() > prefix.len() && required.starts_with(prefix),
+            Self::Malformed => false,
         }
     }
 
     /// Whether it covers every requirement that `other` covers.
     fn covers_grant(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (GrantKind::Any, _) | (_, GrantKind::Malformed) => true,
-            (_, GrantKind::Exact(text)) => self.covers(text),
-            (GrantKind::Below(wide), GrantKind::Below(narrow)) => narrow.starts_with(&**wide),
-            (GrantKind::Exact(_) | GrantKind::Below(_) | GrantKind::Malformed, GrantKind::Any)
-            | (GrantKind::Exact(_) | GrantKind::Malformed, GrantKind::Below(_)) => false,
+        match (self, other) {
+            (Self::Any, _) | (_, Self::Malformed) => true,
+            (_, Self::Exact(text)) => self.covers(text),
+            (Self::Below(wide), Self::Below(narrow)) => narrow.starts_with(wide),
+            (Self::Exact(_) | Self::Below(_) | Self::Malformed, Self::Any)
+            | (Self::Exact(_) | Self::Malformed, Self::Below(_)) => false,
         }
     }
 }
 
-/// Index of the first grant that covers `required`.
-fn first_covering(grants: &[Grant], required: &str) -> Option<u16> {
-    let position = grants.iter().position(|grant| grant.covers(required))?;
-    u16::try_from(position).ok()
+/// Grants in the order in which they were written, in one piece of memory: a request that meets a key which was not
+/// used for a while waits for one part of it, and not for a list and then for each text.
+///
+/// Of each grant there are a byte that says what it is, two with the length of its text, and its text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Grants(Box<[u8]>);
+
+impl Grants {
+    const ANY: u8 = 0;
+    const EXACT: u8 = 1;
+    const BELOW: u8 = 2;
+    const MALFORMED: u8 = 3;
+
+    fn iter(&self) -> impl Iterator<Item = Grant<'_>> {
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            let ([kind, length @ ..], after) = rest.split_first_chunk::<3>()?;
+            let (text, after) = after.split_at_checked(u16::from_le_bytes(*length).into())?;
+            rest = after;
+            Some(match *kind {
+                Self::ANY => Grant::Any,
+                Self::EXACT => Grant::Exact(text),
+                Self::BELOW => Grant::Below(text),
+                _ => Grant::Malformed,
+            })
+        })
+    }
+
+    /// Index of the first that covers `required`.
+    fn first_covering(&self, required: &str) -> Option<u16> {
+        let position = self
+            .iter()
+            .position(|grant| grant.covers(required.as_bytes()))?;
+        u16::try_from(position).ok()
+    }
+
+    /// Whether each of `narrow` is covered by one of these.
+    ///
+    /// One for each is exact: the requirements below a prefix are more than any list of grants below it can name.
+    fn cover_all_of(&self, narrow: &Self) -> bool {
+        narrow.iter().all(|narrow| {
+            narrow.is_malformed() || self.iter().any(|wide| wide.covers_grant(&narrow))
+        })
+    }
 }
 
-/// Whether each grant of `narrow` is covered by one of `wide`.
-///
-/// One grant for each is exact: the requirements below a prefix are more than any list of grants below it can name.
-fn covers_all(wide: &[Grant], narrow: &[Grant]) -> bool {
-    narrow
-        .iter()
-        .all(|narrow| narrow.is_malformed() || wide.iter().any(|wide| wide.covers_grant(narrow)))
+impl<'a> FromIterator<Grant<'a>> for Grants {
+    fn from_iter<I: IntoIterator<Item = Grant<'a>>>(grants: I) -> Self {
+        let mut packed = Vec::new();
+        for grant in grants.into_iter().take(GRANTS_MAX) {
+            let (kind, text) = match grant {
+                Grant::Any => (Self::ANY, [].as_slice()),
+                Grant::Exact(text) => (Self::EXACT, text),
+                Grant::Below(text) => (Self::BELOW, text),
+                Grant::Malformed => (Self::MALFORMED, [].as_slice()),
+            };
+            // What is longer than its limit is malformed, and has no text here.
+            let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
+            packed.push(kind);
+            packed.extend_from_slice(&length.to_le_bytes());
+            packed.extend_from_slice(text);
+        }
+        Self(packed.into())
+    }
 }
 
 fn is_segment_byte(byte: u8) -> bool {
@@ -136,22 +178,28 @@ fn is_segment_byte(byte: u8) -> bool {
 
 /// Whether `text` consists of `min` to `max` segments of the grammar.
 fn is_permission(text: &str, min: usize, max: usize) -> bool {
-    let mut segments = 0;
-    for segment in text.split(':') {
-        segments += 1;
-        if segments > max || segment.is_empty() || !segment.bytes().all(is_segment_byte) {
-            return false;
+    // Byte by byte, for every decision does it.
+    let mut segments = 1;
+    let mut empty = true;
+    for byte in text.bytes() {
+        match byte {
+            b':' if !empty => {
+                segments += 1;
+                empty = true;
+            }
+            _ if is_segment_byte(byte) => empty = false,
+            _ => return false,
         }
     }
-    segments >= min
+    !empty && (min..=max).contains(&segments)
 }
 
 /// Whether `text` begins with a type and a `:`, without `*` or control bytes anywhere.
 fn is_scope_prefix(text: &str) -> bool {
-    text.find(':').is_some_and(|colon| colon > 0)
-        && !text
-            .bytes()
-            .any(|byte| byte == b'*' || byte.is_ascii_control())
+    let mut bytes = text.bytes();
+    !text.starts_with(':')
+        && bytes.clone().any(|byte| byte == b':')
+        && !bytes.any(|byte| byte == b'*' || byte.is_ascii_control())
 }
 
 /// A required permission that has been checked to be concrete.
@@ -179,8 +227,8 @@ pub struct RequiredScope<'a>(&'a str);
 impl<'a> RequiredScope<'a> {
     /// Takes a concrete scope `type:id`: no `*`, no control byte. `None` otherwise.
     pub fn parse(text: &'a str) -> Option<Self> {
-        let (_, id) = text.split_once(':')?;
-        (is_scope_prefix(text) && !id.is_empty()).then_some(Self(text))
+        let colon = text.bytes().position(|byte| byte == b':')?;
+        (is_scope_prefix(text) && colon + 1 < text.len()).then_some(Self(text))
     }
 
     /// As text.
@@ -191,29 +239,22 @@ impl<'a> RequiredScope<'a> {
 
 /// The permissions that a key holds, in the order in which they were written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PermissionSet {
-    grants: Vec<Grant>,
-}
+pub struct PermissionSet(Grants);
 
 impl PermissionSet {
     /// Compiles permissions as written; malformed ones grant nothing.
     pub fn compile(written: &[String]) -> Self {
-        let grants = written
-            .iter()
-            .take(GRANTS_MAX)
-            .map(|text| Grant::permission(text))
-            .collect();
-        Self { grants }
+        Self(written.iter().map(|text| Grant::permission(text)).collect())
     }
 
     /// Index of the first grant that covers `required`.
     pub fn covers(&self, required: RequiredPermission<'_>) -> Option<u16> {
-        first_covering(&self.grants, required.0)
+        self.0.first_covering(required.0)
     }
 
     /// Whether this set covers every requirement that `other` covers (for delegation: no escalation).
     pub fn covers_all_of(&self, other: &Self) -> bool {
-        covers_all(&self.grants, &other.grants)
+        self.0.cover_all_of(&other.0)
     }
 
     /// Checks permissions on write.
@@ -243,36 +284,29 @@ impl PermissionSet {
 
 /// The scopes that a key holds, in the order in which they were written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ScopeSet {
-    grants: Vec<Grant>,
-}
+pub struct ScopeSet(Grants);
 
 impl ScopeSet {
     /// Compiles scopes as written; malformed ones grant nothing.
     pub fn compile(written: &[String]) -> Self {
-        let grants = written
-            .iter()
-            .take(GRANTS_MAX)
-            .map(|text| Grant::scope(text))
-            .collect();
-        Self { grants }
+        Self(written.iter().map(|text| Grant::scope(text)).collect())
     }
 
     /// Whether no scope was written at all, which a route may take as "unlimited" (`empty_scopes: allow`).
     /// Malformed ones count as written.
     pub fn is_empty(&self) -> bool {
-        self.grants.is_empty()
+        self.0.0.is_empty()
     }
 
     /// Index of the first grant that covers `required`.
     pub fn covers(&self, required: RequiredScope<'_>) -> Option<u16> {
-        first_covering(&self.grants, required.0)
+        self.0.first_covering(required.0)
     }
 
     /// Whether this set covers every requirement that `other` covers. What a key *without* scopes may do is the
     /// route's affair and not told by this.
     pub fn covers_all_of(&self, other: &Self) -> bool {
-        covers_all(&self.grants, &other.grants)
+        self.0.cover_all_of(&other.0)
     }
 
     /// Checks scopes on write.
@@ -372,8 +406,11 @@ mod tests {
                 "{text}"
             );
             let set = permissions(&[text]);
-            assert_eq!(set.grants.len(), 1);
-            assert!(set.grants.iter().all(Grant::is_malformed), "{text}");
+            assert_eq!(
+                set.0.iter().collect::<Vec<_>>(),
+                [Grant::Malformed],
+                "{text}"
+            );
         }
         let limit = format!("a:{}", "b".repeat(PERMISSION_BYTES_MAX - 2));
         for text in [
@@ -457,8 +494,10 @@ mod tests {
             &long,
         ] {
             assert!(ScopeSet::validate(&[text.to_owned()]).is_err(), "{text:?}");
-            assert!(
-                scopes(&[text]).grants.iter().all(Grant::is_malformed),
+            let set = scopes(&[text]);
+            assert_eq!(
+                set.0.iter().collect::<Vec<_>>(),
+                [Grant::Malformed],
                 "{text:?}"
             );
         }

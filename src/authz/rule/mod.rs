@@ -14,6 +14,8 @@ mod tests;
 
 use std::cmp::Ordering;
 
+use smallvec::SmallVec;
+
 use self::compile::Compiler;
 pub use self::compile::{
     CONDITIONS_MAX, FIELDS_MAX, LEVELS_MAX, NAMES_MAX, OPERANDS_MAX, PATH_SEGMENTS_MAX,
@@ -250,11 +252,11 @@ fn asked_of(fields: Option<&Fields>, check: &RuleCheck<'_>, effect: Effect) -> T
     }
 }
 
-/// Actions or subjects, of which one name stands for any.
+/// Actions or subjects, of which one name stands for any. Nearly always one.
 #[derive(Debug, Clone)]
 struct Names {
     any: bool,
-    names: Box<[Box<str>]>,
+    names: SmallVec<[Box<str>; 1]>,
 }
 
 impl Names {

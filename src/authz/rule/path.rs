@@ -3,13 +3,15 @@
 //! Where CASL would raise an error or fall into a property that JavaScript gives to every string and array, the
 //! answer is *unknown*.
 
+use smallvec::SmallVec;
+
 use super::condition::{Document, Truth};
 use crate::authz::value::{Attribute, Resource, Value, ValueRef};
 
-/// A path into a document. Empty: the document itself.
+/// A path into a document. Empty: the document itself. Nearly all are one name of an attribute.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Path {
-    segments: Box<[Segment]>,
+    segments: SmallVec<[Segment; 1]>,
 }
 
 /// One step of a path: its name on an object, and what it does on an array.
@@ -51,7 +53,6 @@ impl Path {
     #[inline]
     pub(super) fn look<'a>(&'a self, document: Document<'a>) -> Sight<'a> {
         match (document, &*self.segments) {
-            // Nearly all paths are one name of an attribute.
             (Document::Resource(resource), [name]) => attribute(resource, name),
             (document, path) => look(document, path),
         }
