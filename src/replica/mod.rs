@@ -113,6 +113,7 @@ impl Replica {
     /// is unknown, and one whose record cannot be read is unavailable.
     pub fn look_up(&self, snapshot: &Snapshot, key: &PresentedKey<'_>) -> KeyLookup {
         let digest = key.digest(self.pepper.as_ref());
+        self.principals.approach(&digest);
         let found = snapshot.find(&SecretDigest::Blake3(digest)).or_else(|| {
             let may_be_sha256 = snapshot.has_sha256(key.family());
             may_be_sha256.then(|| snapshot.find(&SecretDigest::Sha256(key.sha256())))?

@@ -7,10 +7,10 @@
 //! Which principals are kept is moka's to decide. Before it lies a plain table with one place for each digest,
 //! because a hit in moka, with the accounts that it keeps of hits, costs several times the rest of a look-up.
 
-use std::sync::Arc;
+use std::hint;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use arc_swap::ArcSwapOption;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
@@ -18,7 +18,7 @@ use super::digests::DigestHashing;
 use super::snapshot::{Found, Snapshot};
 use crate::authz::{KeyDigest, Principal, Revision};
 
-/// Places in the table before the cache at most: half a megabyte of them.
+/// Places in the table before the cache at most: four megabytes of them.
 const PLACES_MAX: u64 = 1 << 16;
 /// One hit in so many is told to moka, and takes a place from another digest. A prime, so that no regular
 /// order of requests keeps a key from being told.
@@ -28,17 +28,25 @@ const TOLD_HITS: u64 = 17;
 #[derive(Debug)]
 pub(super) struct Principals {
     // INVARIANT: as many as a power of two, so that a mask finds one.
-    places: Box<[ArcSwapOption<Compiled>]>,
-    cache: Cache<KeyDigest, Arc<Compiled>, DigestHashing>,
+    places: Box<[Place]>,
+    cache: Cache<KeyDigest, Compiled, DigestHashing>,
     pub(super) hits: AtomicU64,
     pub(super) stale: AtomicU64,
     pub(super) misses: AtomicU64,
 }
 
-/// A principal, with the digest that leads to it and what tells its version.
-#[derive(Debug)]
+/// A place for one digest, with all that tells whether its principal counts: one cache line.
+///
+/// Nobody waits for its lock. Who does not get it at once asks the cache.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Place(Mutex<Option<(KeyDigest, Compiled)>>);
+
+const _: () = assert!(size_of::<Place>() == 64);
+
+/// A principal, with what tells its version.
+#[derive(Debug, Clone)]
 struct Compiled {
-    digest: KeyDigest,
     version: Version,
     principal: Arc<Principal>,
 }
@@ -55,7 +63,7 @@ impl Principals {
     pub(super) fn new(capacity: u64) -> Self {
         let places = capacity.clamp(1, PLACES_MAX).next_power_of_two();
         Self {
-            places: (0..places).map(|_| ArcSwapOption::empty()).collect(),
+            places: (0..places).map(|_| Place::default()).collect(),
             cache: Cache::builder()
                 .max_capacity(capacity)
                 .eviction_policy(EvictionPolicy::tiny_lfu())
@@ -64,6 +72,14 @@ impl Principals {
             stale: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         }
+    }
+
+    /// Has the place of a digest brought from memory while its key is looked up in the snapshot.
+    pub(super) fn approach(&self, digest: &KeyDigest) {
+        hint::black_box(
+            self.place(digest)
+                .is_some_and(|place| place.0.is_poisoned()),
+        );
     }
 
     /// The principal of a secret that was found in `snapshot`, compiled from that version of its key. `None`
@@ -88,15 +104,18 @@ impl Principals {
     }
 
     fn in_place(&self, digest: &KeyDigest, version: Version) -> Option<Arc<Principal>> {
-        let place = self.place(digest)?.load();
-        let compiled = place.as_ref()?;
-        if compiled.version != version || compiled.digest != *digest {
-            return None;
-        }
+        let principal = {
+            let place = self.place(digest)?.0.try_lock().ok()?;
+            let (of, compiled) = place.as_ref()?;
+            if compiled.version != version || of != digest {
+                return None;
+            }
+            Arc::clone(&compiled.principal)
+        };
         if self.count_hit() {
             self.cache.get(digest);
         }
-        Some(Arc::clone(&compiled.principal))
+        Some(principal)
     }
 
     fn cached(
@@ -109,43 +128,51 @@ impl Principals {
         let counter = match cached {
             Some(compiled) if compiled.version == version => {
                 let insist = self.count_hit();
-                self.put_in_place(&compiled, insist);
-                return Some(Arc::clone(&compiled.principal));
+                self.put_in_place(digest, &compiled, insist);
+                return Some(compiled.principal);
             }
             Some(_) => &self.stale,
             None => &self.misses,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        let compiled = Arc::new(Compiled {
-            digest: *digest,
+        let compiled = Compiled {
             version,
             principal: Arc::new(Principal::compile(&*found.record()?)),
-        });
-        self.cache.insert(*digest, Arc::clone(&compiled));
-        self.put_in_place(&compiled, false);
-        Some(Arc::clone(&compiled.principal))
+        };
+        self.cache.insert(*digest, compiled.clone());
+        self.put_in_place(digest, &compiled, false);
+        Some(compiled.principal)
     }
 
     /// Puts a principal in its place, unless another digest's is there and this one does not `insist`: were
     /// more keys in use than there are places, they would only drive each other out.
-    fn put_in_place(&self, compiled: &Arc<Compiled>, insist: bool) {
-        let Some(place) = self.place(&compiled.digest) else {
+    fn put_in_place(&self, digest: &KeyDigest, compiled: &Compiled, insist: bool) {
+        let Some(Ok(mut place)) = self.place(digest).map(|place| place.0.try_lock()) else {
             return;
         };
-        let is_anothers = place
-            .load()
-            .as_ref()
-            .is_some_and(|other| other.digest != compiled.digest);
+        let is_anothers = place.as_ref().is_some_and(|(of, _)| of != digest);
         if insist || !is_anothers {
-            place.store(Some(Arc::clone(compiled)));
+            *place = Some((*digest, compiled.clone()));
         }
     }
 
-    fn place(&self, digest: &KeyDigest) -> Option<&ArcSwapOption<Compiled>> {
+    fn place(&self, digest: &KeyDigest) -> Option<&Place> {
         let [.., a, b] = *digest.as_bytes();
         let mask = self.places.len().checked_sub(1)?;
         self.places
             .get(usize::from(u16::from_le_bytes([a, b])) & mask)
+    }
+
+    /// Has `work` done while somebody else has every place.
+    #[cfg(test)]
+    pub(super) fn while_places_are_taken(&self, work: impl FnOnce()) {
+        let taken: Vec<_> = self
+            .places
+            .iter()
+            .map(|place| place.0.lock().expect("nobody panics"))
+            .collect();
+        work();
+        drop(taken);
     }
 
     /// Counts a hit. Says whether it is one of those that are told.

@@ -63,6 +63,18 @@ fn keys_are_found_with_when_their_secret_was_retired() {
 }
 
 #[test]
+fn a_place_that_is_taken_holds_nobody_up() {
+    let replica = replica(vec![plain(1, 1)]);
+    replica.principals.while_places_are_taken(|| {
+        let first = principal(find(&replica, &token(1)));
+        let again = principal(find(&replica, &token(1)));
+        assert!(Arc::ptr_eq(&first, &again), "the cache has it");
+    });
+    let status = replica.status();
+    assert_eq!((status.cache_misses, status.cache_hits), (1, 1));
+}
+
+#[test]
 fn a_key_is_found_by_its_id() {
     let replica = replica(vec![plain(1, 1)]);
     replica.apply(&put(2, vec![plain(2, 2)]));
