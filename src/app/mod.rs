@@ -7,6 +7,7 @@ pub mod admin_token;
 pub mod clock;
 pub mod data;
 
+mod fed;
 mod reload;
 mod running;
 mod signals;

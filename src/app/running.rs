@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::clock;
+use super::fed::Fed;
 use super::reload::{ReadRules, Reloader};
 use super::signals::{Signal, Signals};
 use super::usage;
@@ -119,7 +120,11 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
         reload: reload_by(&reloader),
     };
     let mut gateway = Gateway::bind(plan.gateway, around).map_err(StartError::Bind)?;
-    let control = runtime.block_on(open(&plan.control, plan.purpose, &replica))?;
+    let fed = Fed {
+        replica: Arc::clone(&replica),
+        reaper: gateway.reaper(),
+    };
+    let control = runtime.block_on(open(&plan.control, plan.purpose, fed))?;
     let control = Arc::new(control);
     gateway.start().map_err(StartError::Threads)?;
     let gateway = Arc::new(gateway);
@@ -164,14 +169,10 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).map_err(|source| StartError::Listen { address, source })
 }
 
-async fn open(
-    config: &control::Config,
-    purpose: &str,
-    replica: &Arc<Replica>,
-) -> Result<Control, StartError> {
+async fn open(config: &control::Config, purpose: &str, fed: Fed) -> Result<Control, StartError> {
     let control = Control::open(config, purpose, clock::system()).await?;
     control
-        .attach(Arc::clone(replica) as _)
+        .attach(Arc::new(fed))
         .await
         .map_err(StartError::Load)?;
     Ok(control)

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::live::{InUse, Seat, Told};
+use crate::authz::Reason;
 use crate::telemetry::Metrics;
 
 const IDLE: u8 = 0;
@@ -34,6 +36,7 @@ struct Open {
 #[derive(Debug)]
 struct Entry {
     state: Arc<AtomicU8>,
+    seat: Arc<Seat>,
     task: Option<AbortHandle>,
 }
 
@@ -42,6 +45,7 @@ struct Entry {
 pub struct Presence {
     id: u64,
     state: Arc<AtomicU8>,
+    seat: Arc<Seat>,
     connections: Arc<Connections>,
 }
 
@@ -65,9 +69,10 @@ impl Connections {
         }
         let id = open.next;
         open.next = open.next.wrapping_add(1);
-        let state = Arc::new(AtomicU8::new(IDLE));
+        let (state, seat) = (Arc::new(AtomicU8::new(IDLE)), Arc::<Seat>::default());
         let entry = Entry {
             state: Arc::clone(&state),
+            seat: Arc::clone(&seat),
             task: None,
         };
         open.entries.insert(id, entry);
@@ -76,6 +81,7 @@ impl Connections {
         Some(Presence {
             id,
             state,
+            seat,
             connections: Arc::clone(self),
         })
     }
@@ -129,6 +135,13 @@ impl Connections {
         }
     }
 
+    /// Tells every exchange to end for which `why` gives a reason. It ends soon; what is returned tells when.
+    pub fn tell(&self, why: impl Fn(&InUse) -> Option<Reason>) -> Vec<Told> {
+        let open = self.lock();
+        let seats = open.entries.values().map(|entry| &entry.seat);
+        seats.filter_map(|seat| seat.tell(&why)).collect()
+    }
+
     /// Returns when none is open.
     pub async fn emptied(&self) {
         loop {
@@ -151,6 +164,11 @@ impl Presence {
         self.id
     }
 
+    /// The place of its exchange among those in flight.
+    pub fn seat(&self) -> &Arc<Seat> {
+        &self.seat
+    }
+
     /// A request has begun. `false`: too late, the connection is being closed.
     pub fn begin(&self) -> bool {
         self.state
@@ -169,6 +187,7 @@ impl Drop for Presence {
     fn drop(&mut self) {
         let mut open = self.connections.lock();
         open.entries.remove(&self.id);
+        self.seat.leave();
         let empty = open.entries.is_empty();
         drop(open);
         self.connections.metrics.connections().dec();

@@ -81,7 +81,7 @@ impl Door {
             door: self,
             peer,
             presence: &presence,
-            line: Arc::new(Line::default()),
+            line: Arc::new(Line::new(Arc::clone(presence.seat()))),
         };
         let mut wire = Some(Wire::new(socket));
         let mut first = true;
@@ -98,6 +98,13 @@ impl Door {
         let mut exchange = Box::new(Exchange::begin(regime, line, client, Instant::now()));
         exchange.refuse(Reason::Overloaded, Some("too many connections are open"));
         close_with(Wire::new(socket), exchange).await;
+    }
+}
+
+impl Drop for Visit<'_> {
+    /// An exchange that was given up, because the task is being ended, is counted and logged all the same.
+    fn drop(&mut self) {
+        drop(self.line.take_over());
     }
 }
 
@@ -187,12 +194,29 @@ impl Visit<'_> {
         session.set_pipelined_prefix(bytes);
         session.set_connection_user_context(Some(Box::new(Arc::clone(&self.line))));
         let door = self.door;
-        let reused = door.proxy.process_new_http(session, &door.shutdown).await;
-        let reusable = reused.is_some();
-        drop(reused);
+        let seat = self.presence.seat();
+        let ended = tokio::select! {
+            biased;
+            reason = seat.until_told() => Err(reason),
+            reused = door.proxy.process_new_http(session, &door.shutdown) => Ok(reused.is_some()),
+        };
+        // What could still have sent something is gone.
+        seat.leave();
 
         let wire = self.line.take_back()?;
-        let exchange = self.line.take_over()?;
+        let mut exchange = self.line.take_over()?;
+        let reusable = match ended {
+            Ok(reusable) => reusable,
+            Err(_) if self.line.is_responding() => {
+                exchange.cut = true;
+                wire.reset();
+                return None;
+            }
+            Err(reason) => {
+                exchange.refuse(reason, None);
+                false
+            }
+        };
         let unanswered = !exchange.client_left && !self.line.is_responding();
         if exchange.denial().is_some() && unanswered {
             return self.refuse(wire, &head, exchange).await;

@@ -2,6 +2,7 @@
 //!
 //! Synchronous from end to end. It answers nothing and forwards nothing.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::header::HOST;
@@ -9,6 +10,7 @@ use pingora::http::RequestHeader;
 
 use super::exchange::{Exchange, Verdict};
 use super::line::Patience;
+use super::live::{InUse, Seat};
 use super::regime::Regime;
 use super::trace::Trace;
 use crate::authz::{Admission, Decision, Denial, KeyLookup, PresentedKey, Reason, RequestFacts};
@@ -17,7 +19,7 @@ use crate::authz::{Admission, Decision, Denial, KeyLookup, PresentedKey, Reason,
 pub fn decide(exchange: &mut Exchange, request: &RequestHeader) {
     let began = Instant::now();
     exchange.trace = Some(Trace::of(&request.headers));
-    let regime = std::sync::Arc::clone(&exchange.regime);
+    let regime = Arc::clone(&exchange.regime);
     let host = request
         .headers
         .get(HOST)
@@ -53,18 +55,37 @@ fn judge(regime: &Regime, facts: &RequestFacts<'_>, exchange: &Exchange) -> Deci
     match rulebook.admit(facts) {
         Admission::Decided(decision) => decision,
         Admission::NeedsKey(pending) => {
-            let lookup = look_up(regime, &pending.key);
+            let lookup = look_up(regime, &pending.key, exchange.line.seat());
             rulebook.conclude(&pending, lookup, facts, exchange.time)
         }
     }
 }
 
-/// One snapshot a request, read once.
-fn look_up(regime: &Regime, key: &PresentedKey<'_>) -> KeyLookup {
+/// One snapshot a request. A live key takes its seat among those in flight; if the snapshot has been swapped by then,
+/// whoever swapped it may not have seen that, and the key is looked up in the new one.
+fn look_up(regime: &Regime, key: &PresentedKey<'_>, seat: &Seat) -> KeyLookup {
     let replica = &regime.commons.replica;
-    match replica.pin() {
-        Some(snapshot) => replica.look_up(&snapshot, key),
-        None => KeyLookup::Unavailable,
+    loop {
+        let Some(snapshot) = replica.pin() else {
+            return KeyLookup::Unavailable;
+        };
+        let secret = replica.secret(&snapshot, key);
+        let lookup = replica.look_up_secret(&snapshot, &secret);
+        let KeyLookup::Found {
+            principal,
+            retired_at,
+        } = &lookup
+        else {
+            return lookup;
+        };
+        seat.take(InUse {
+            principal: Arc::clone(principal),
+            secret,
+            retired_at: *retired_at,
+        });
+        if replica.is_present(&snapshot) {
+            return lookup;
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use super::door::Door;
 use super::health::look_after;
 use super::listen::{BindError, Listener, bind_tcp};
 use super::ops::{Ops, Reload, Source};
+use super::reaper::Reaper;
 use super::regime::{Clock, Commons, Regime};
 use super::service::Service;
 use super::upstream::ATTEMPTS_MAX;
@@ -167,6 +168,9 @@ impl Gateway {
                 ended.send_replace(true);
             })?;
         self.look_after_upstreams();
+        if let Some(handle) = &self.handle {
+            handle.spawn(self.reaper().sweep());
+        }
         Ok(())
     }
 
@@ -176,6 +180,11 @@ impl Gateway {
         let regime = Regime::new(rules, Arc::clone(&self.commons), Some(&former));
         self.regime.store(Arc::new(regime));
         self.look_after_upstreams();
+    }
+
+    /// What ends the traffic of keys that have died.
+    pub fn reaper(&self) -> Reaper {
+        Reaper::new(Arc::clone(&self.connections), Arc::clone(&self.commons))
     }
 
     /// Stops accepting, closes idle connections, waits for what is in flight, at the latest cuts it after the

@@ -4,13 +4,14 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::exchange::Exchange;
+use super::live::Seat;
 use super::wire::Wire;
 
 /// Longest wait that is ever armed: a limit beyond it is none.
@@ -65,10 +66,24 @@ pub struct Line {
     first_byte_ms: AtomicU64,
     stream_ms: AtomicU64,
     returned: Mutex<Option<Wire>>,
+    seat: Arc<Seat>,
     exchange: Mutex<Option<Box<Exchange>>>,
 }
 
 impl Line {
+    /// The line of a connection with this seat.
+    pub fn new(seat: Arc<Seat>) -> Self {
+        Self {
+            seat,
+            ..Self::default()
+        }
+    }
+
+    /// The place of its exchange among those in flight.
+    pub fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
     /// Forgets the last exchange.
     pub fn begin(&self, patience: Patience) {
         self.accepted.store(false, Ordering::Relaxed);

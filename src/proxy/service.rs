@@ -32,6 +32,16 @@ impl Context {
     }
 }
 
+impl Drop for Context {
+    /// An exchange that ends otherwise than by pingora goes back to the door as well.
+    fn drop(&mut self) {
+        if let Some(exchange) = self.0.take() {
+            let line = Arc::clone(&exchange.line);
+            line.hand_over(exchange);
+        }
+    }
+}
+
 #[async_trait]
 impl ProxyHttp for Service {
     type CTX = Context;

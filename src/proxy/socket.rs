@@ -53,6 +53,20 @@ pub struct Peer {
     pub trusted: bool,
 }
 
+impl Socket {
+    /// Closes it and lets the system forget what the client has not received.
+    pub fn reset(self) {
+        match self {
+            Self::Tcp(stream) => {
+                // Without it, what is in the system's buffers still arrives; there is nothing else to be done.
+                let _still_arrives = stream.set_zero_linger();
+            }
+            // A process of this machine has what was written.
+            Self::Unix(_) => {}
+        }
+    }
+}
+
 impl AsyncRead for Socket {
     fn poll_read(
         self: Pin<&mut Self>,

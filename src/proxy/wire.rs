@@ -88,6 +88,11 @@ impl Wire {
         self.socket.flush().await
     }
 
+    /// Ends it so that nothing that was not received yet is.
+    pub fn reset(self) {
+        self.socket.into_inner().reset();
+    }
+
     /// Ends our half, then reads and forgets up to `bytes`, so that the client can read the last answer before a
     /// reset destroys it. Returns when the client has ended too; the caller bounds the time.
     pub async fn linger(&mut self, mut bytes: usize) {

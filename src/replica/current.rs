@@ -67,6 +67,14 @@ impl Current {
         self.snapshot.load_full()
     }
 
+    /// Whether this is the present snapshot.
+    pub(super) fn is_present(&self, snapshot: &Arc<Snapshot>) -> bool {
+        let present = self.snapshot.load();
+        present
+            .as_ref()
+            .is_some_and(|present| Arc::ptr_eq(present, snapshot))
+    }
+
     /// Takes a whole state. A rebuild that is under way becomes void.
     pub(super) fn load(&self, source: &mut dyn KeySource) {
         let mut writer = self.lock();

@@ -24,7 +24,9 @@ use std::time::Duration;
 use self::current::{Applied, Current, Rebuild};
 use self::principals::Principals;
 use self::usage::UsageCounts;
-use crate::authz::{KeyId, KeyLookup, Pepper, PresentedKey, Principal, Revision, Timestamp};
+use crate::authz::{
+    KeyDigest, KeyId, KeyLookup, Pepper, PresentedKey, Principal, Revision, Timestamp,
+};
 use crate::wire::{Change, ChangeSink, Epoch, KeySource, SecretDigest};
 
 pub use self::snapshot::{Found, Snapshot};
@@ -104,6 +106,11 @@ impl Replica {
         })
     }
 
+    /// Whether a snapshot is the present one still.
+    pub fn is_present(&self, snapshot: &Arc<Snapshot>) -> bool {
+        self.current.is_present(snapshot)
+    }
+
     /// The snapshot as it is now, to be kept for one request. `None`: nothing is loaded yet.
     pub fn pin(&self) -> Option<Arc<Snapshot>> {
         self.current.pin()
@@ -112,13 +119,27 @@ impl Replica {
     /// Finds a key that was presented, compiled. The snapshot decides what exists; a key that it does not have
     /// is unknown, and one whose record cannot be read is unavailable.
     pub fn look_up(&self, snapshot: &Snapshot, key: &PresentedKey<'_>) -> KeyLookup {
-        let digest = key.digest(self.pepper.as_ref());
+        self.look_up_secret(snapshot, &self.secret(snapshot, key))
+    }
+
+    /// The secret that a presented key is, as the snapshot has it: by its BLAKE3, unless only its SHA-256 is there.
+    pub fn secret(&self, snapshot: &Snapshot, key: &PresentedKey<'_>) -> SecretDigest {
+        let secret = SecretDigest::Blake3(key.digest(self.pepper.as_ref()));
+        if !snapshot.has_sha256(key.family()) || snapshot.find(&secret).is_some() {
+            return secret;
+        }
+        SecretDigest::Sha256(key.sha256())
+    }
+
+    /// Finds the key of a secret, as [`Replica::look_up`] does.
+    pub fn look_up_secret(&self, snapshot: &Snapshot, secret: &SecretDigest) -> KeyLookup {
+        // Digests of both kinds are keys of one cache: they do not meet by chance, and it is no authority.
+        let digest = match secret {
+            SecretDigest::Blake3(digest) => *digest,
+            SecretDigest::Sha256(digest) => KeyDigest::from_bytes(digest.0),
+        };
         self.principals.approach(&digest);
-        let found = snapshot.find(&SecretDigest::Blake3(digest)).or_else(|| {
-            let may_be_sha256 = snapshot.has_sha256(key.family());
-            may_be_sha256.then(|| snapshot.find(&SecretDigest::Sha256(key.sha256())))?
-        });
-        let Some(found) = found else {
+        let Some(found) = snapshot.find(secret) else {
             self.unknown.fetch_add(1, Ordering::Relaxed);
             return KeyLookup::Unknown;
         };

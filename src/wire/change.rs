@@ -1,6 +1,7 @@
 //! The messages by which a gateway's copy of the keys is kept current, and the trait that an embedded
 //! control plane hands them to.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::authz::{KeyDigest, KeyId, KeyRecord, Revision, Sha256Digest, Timestamp};
@@ -57,12 +58,20 @@ pub trait KeySource {
     fn entries(&mut self) -> Box<dyn Iterator<Item = SecretEntry> + '_>;
 }
 
+/// See [`ChangeSink::settle`].
+pub type Settling<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
 /// The receiving end of an embedded control plane: the replica.
 ///
-/// `apply` returns when the change is what the next request sees, so that it can be answered.
+/// `apply` returns when the change is what the next request sees, `settle` when it holds for those before it, too: then
+/// the change can be answered.
 pub trait ChangeSink: Send + Sync {
     /// Takes a whole state in place of whatever was there.
     fn load(&self, source: &mut dyn KeySource);
     /// Applies one change. Changes come in the order of their revisions.
     fn apply(&self, change: &Change);
+    /// Returns when nothing goes on any more that a change put an end to. It was applied before.
+    fn settle<'a>(&'a self, _change: &'a Change) -> Settling<'a> {
+        Box::pin(std::future::ready(()))
+    }
 }

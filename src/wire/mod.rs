@@ -10,4 +10,6 @@ pub mod rule;
 pub mod time;
 pub mod value;
 
-pub use change::{Change, ChangeSink, Epoch, KeySource, Secret, SecretDigest, SecretEntry};
+pub use change::{
+    Change, ChangeSink, Epoch, KeySource, Secret, SecretDigest, SecretEntry, Settling,
+};

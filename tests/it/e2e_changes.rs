@@ -1,5 +1,8 @@
 //! A change that was answered is what the very next request meets: 1,000 changes, each followed by one request.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use keyward::app::clock;
 use keyward::authz::Timestamp;
 use keyward::wire::time::format_rfc3339;
@@ -160,4 +163,42 @@ fn a_key_expires_by_itself() {
         assert!(before < end, "it was let through after its end");
     }
     changer.meets(&secret, Some("expired_key"), "after its end");
+}
+
+/// What was let through before is over as well by the time that a key's end is answered.
+#[test]
+fn a_request_under_way_has_ended_when_its_key_was_switched_off() {
+    let mut changer = Changer::new();
+    let body = json!({
+        "slug": "slow", "name": "Slow", "expiresAt": FAR,
+        "permissions": ["agent-factory:agents:write"], "scopes": ["agents:a1"],
+    });
+    let made = changer.change("POST", "", &body, 201);
+    let gateway = changer.quickstart.gateway().trim_start_matches("http://");
+    let mut client = TcpStream::connect(gateway).expect("the gateway listens");
+    let head = format!(
+        "POST /v1/agents/a1 HTTP/1.1\r\nhost: gw.test\r\nx-prismeai-api-key: {}\r\n\
+         content-length: 5\r\nexpect: 100-continue\r\n\r\n",
+        text(&made, "apiKey"),
+    );
+    client.write_all(head.as_bytes()).expect("it is taken");
+    let mut go_on = Vec::new();
+    while !go_on.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client
+            .read_exact(&mut byte)
+            .expect("the upstream wants the body");
+        go_on.extend(byte);
+    }
+    assert!(go_on.starts_with(b"HTTP/1.1 100 "), "{go_on:?}");
+
+    let key = format!("/{}", text(&made, "id"));
+    changer.change("PATCH", &key, &json!({ "disabled": true }), 200);
+    // The body comes too late, if it still finds anybody.
+    let _late = client.write_all(b"hello");
+    let mut answer = Vec::new();
+    let ended = client.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{ended:?} {answer}");
+    assert!(answer.contains("revoked_key"), "{answer}");
 }

@@ -56,6 +56,7 @@ mod proxy_forward;
 mod proxy_identity;
 #[cfg(feature = "proxy")]
 mod proxy_limits;
+mod proxy_live;
 #[cfg(feature = "proxy")]
 mod proxy_refusals;
 #[cfg(feature = "proxy")]

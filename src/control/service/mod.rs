@@ -236,6 +236,7 @@ impl Inner {
         if let Some(change) = transaction.commit().await? {
             if let Some(sink) = self.sink.get() {
                 sink.apply(&change);
+                sink.settle(&change).await;
             }
             self.revision.store(change.revision.0, Ordering::Release);
         }

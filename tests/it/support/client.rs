@@ -125,6 +125,14 @@ impl<S: AsyncRead + Unpin> Client<S> {
         self.buffer.drain(..count).collect()
     }
 
+    /// Whatever comes next; nothing where the connection is closed or reset.
+    pub async fn next_bytes(&mut self) -> Vec<u8> {
+        if self.buffer.is_empty() && self.read().await == 0 {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.buffer)
+    }
+
     /// The next chunk of a chunked body.
     pub async fn chunk(&mut self) -> Vec<u8> {
         let line = self.until(b"\r\n").await.expect("a chunk");

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use keyward::proxy::{
 };
 use keyward::replica::{self, Replica};
 use keyward::telemetry::{AccessLog, Metrics};
-use keyward::wire::{ChangeSink, Epoch, KeySource, Secret, SecretDigest, SecretEntry};
+use keyward::wire::{Change, ChangeSink, Epoch, KeySource, Secret, SecretDigest, SecretEntry};
 
 use super::client::{Answer, Client};
 
@@ -193,11 +194,15 @@ impl KeySource for Keys {
         ];
         Box::new(keys.into_iter().map(|(token, id, status)| SecretEntry {
             record: Arc::new(record(id, status)),
-            secrets: vec![Secret {
-                digest: SecretDigest::Blake3(KeyDigest::of(token.as_bytes(), None)),
-                retired_at: None,
-            }],
+            secrets: vec![secret(token, None)],
         }))
+    }
+}
+
+fn secret(token: &str, retired_at: Option<Timestamp>) -> Secret {
+    Secret {
+        digest: SecretDigest::Blake3(KeyDigest::of(token.as_bytes(), None)),
+        retired_at,
     }
 }
 
@@ -256,6 +261,8 @@ pub struct TestGateway {
 
 /// Collects what [`TestGateway`] keeps of its surroundings.
 struct Around {
+    replica: Arc<Replica>,
+    revision: AtomicU64,
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
     log: Log,
@@ -294,6 +301,8 @@ impl Setup {
             reload: Arc::new(|| Box::pin(async { Err("not in this test".to_owned()) })),
         };
         let around = Around {
+            replica,
+            revision: AtomicU64::new(3),
             metrics,
             access_log,
             log,
@@ -330,6 +339,44 @@ impl TestGateway {
         let mut client = self.connect().await;
         client.send(request).await;
         client.answer().await
+    }
+
+    /// Makes the one key different, and returns when the change holds for all that is in flight.
+    pub async fn change(&self, edit: impl FnOnce(&mut KeyRecord)) {
+        let mut record = record("key-1", KeyStatus::Active);
+        edit(&mut record);
+        self.put(record, vec![secret(KEY, None)]).await;
+    }
+
+    /// Gives the one key another secret; the former one works until `retired_at`.
+    pub async fn rotate(&self, from: &str, to: &str, retired_at: Timestamp) {
+        let record = record("key-1", KeyStatus::Active);
+        let secrets = vec![secret(to, None), secret(from, Some(retired_at))];
+        self.put(record, secrets).await;
+    }
+
+    /// Takes the one key away.
+    pub async fn remove_key(&self) {
+        self.apply(Vec::new(), vec![KeyId::new("key-1")]).await;
+    }
+
+    async fn put(&self, mut record: KeyRecord, secrets: Vec<Secret>) {
+        record.revision = Revision(self.around.revision.load(Ordering::SeqCst) + 1);
+        let entry = SecretEntry {
+            record: Arc::new(record),
+            secrets,
+        };
+        self.apply(vec![entry], Vec::new()).await;
+    }
+
+    async fn apply(&self, put: Vec<SecretEntry>, removed: Vec<KeyId>) {
+        let revision = self.around.revision.fetch_add(1, Ordering::SeqCst) + 1;
+        self.around.replica.apply(&Change {
+            revision: Revision(revision),
+            put,
+            removed,
+        });
+        self.gateway.reaper().end_dead(|_| true).await;
     }
 
     /// The lines of the access log, once there are so many. An exchange ends a little after its answer is read.
