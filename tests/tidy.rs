@@ -51,6 +51,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("tokio", &["replica", "proxy", "control", "app", "cli"]),
     ("prometheus", &["telemetry"]),
     ("jiff", &["telemetry", "wire"]),
+    ("saphyr", &["cli"]),
     ("saphyr_parser", &["config"]),
     ("schemars", &["config"]),
     ("jsonschema", &["config"]),

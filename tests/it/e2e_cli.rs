@@ -48,7 +48,7 @@ fn what_is_typed_wrongly_or_does_not_exist_is_a_usage_error() {
         &["control", "--listen", "127.0.0.1:0"],
         &["keys", "import", "x"],
         &["keys", "export"],
-        &["check", "--config", "x", "--openapi", "y"],
+        &["check", "--config", "x", "--host", "y"],
         &["run"],
         &["explain", "GET"],
         &["keys", "get", "--org", "acme"],

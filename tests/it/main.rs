@@ -8,6 +8,8 @@ mod bridge;
 #[cfg(feature = "cli")]
 mod config_check;
 #[cfg(feature = "cli")]
+mod config_coverage;
+#[cfg(feature = "cli")]
 mod config_files;
 #[cfg(feature = "cli")]
 mod config_mistakes;

@@ -22,6 +22,8 @@ pub enum RequireWord {
     Anonymous,
     /// That it is live.
     Authenticated,
+    /// More than any has: every key is refused. For what is not decided yet, or not for keys.
+    Nobody,
     /// That a trusted peer names an identity, see `trusted_identity_from`. A key beside it must be live.
     TrustedIdentity,
 }

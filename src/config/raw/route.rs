@@ -28,8 +28,8 @@ pub struct Route {
     #[serde(default = "methods")]
     #[schemars(length(min = 1))]
     pub methods: Vec<MethodName>,
-    /// What a key must be allowed to do, by family; or `authenticated` (any live key), `anonymous` (everyone) or
-    /// `trusted_identity` (whom a trusted peer names).
+    /// What a key must be allowed to do, by family; or `authenticated` (any live key), `anonymous` (everyone),
+    /// `trusted_identity` (whom a trusted peer names) or `nobody` (no key).
     #[schemars(with = "Require")]
     pub require: Option<Require>,
     /// The upstream that it goes to.

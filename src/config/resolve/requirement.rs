@@ -27,6 +27,8 @@ pub(super) fn requirement(
     match raw {
         Require::Word(RequireWord::Anonymous) => Requirement::Anonymous,
         Require::Word(RequireWord::Authenticated) => Requirement::Authenticated,
+        // For no family is anything stated, so each is refused.
+        Require::Word(RequireWord::Nobody) => Requirement::Families(FamilyRequirements::default()),
         Require::Word(RequireWord::TrustedIdentity) => Requirement::TrustedIdentity,
         Require::Families(families) => {
             let mut reader = Reader { captures, faults };
@@ -53,7 +55,7 @@ impl Reader<'_> {
         if families == FamilyRequirements::default() {
             self.report(
                 at,
-                "states nothing, so every key would be refused; state what a family of keys needs, or write `authenticated` or `anonymous`",
+                "states nothing, so every key would be refused; state what a family of keys needs, or write `authenticated`, `anonymous` or, where that is meant, `nobody`",
             );
         }
         families
