@@ -97,13 +97,15 @@ fn the_ingress_is_open_where_the_platform_is() {
         anonymous,
         [
             "preflight",
+            "preflight-oidc",
             "preflight-sockets",
+            "preflight-sockets-below",
             "service-account-token",
             "login",
             "login-below",
             "signup",
             "oidc",
-            "readiness",
+            "health",
             "console",
             "console-start",
         ]

@@ -37,6 +37,8 @@ mod e2e_cli;
 #[cfg(feature = "cli")]
 mod e2e_explain;
 #[cfg(feature = "cli")]
+mod e2e_policies;
+#[cfg(feature = "cli")]
 mod e2e_process;
 #[cfg(feature = "cli")]
 mod e2e_quickstart;
@@ -49,6 +51,8 @@ mod e2e_tour;
 mod generate;
 #[cfg(feature = "cli")]
 mod golden;
+#[cfg(feature = "cli")]
+mod matrix;
 mod model;
 #[cfg(feature = "proxy")]
 mod proxy_connection;
