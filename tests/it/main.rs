@@ -67,6 +67,8 @@ mod proxy_live;
 mod proxy_refusals;
 #[cfg(feature = "proxy")]
 mod proxy_upstreams;
+#[cfg(feature = "control")]
+mod python_clients;
 mod request_allocations;
 #[cfg(feature = "proxy")]
 mod support;

@@ -369,7 +369,8 @@ fn page_asked(query: ListQuery) -> Result<ListAccessKeys, InvalidInput> {
         let problem = format!("is 1 to {}", ListAccessKeys::LIMIT_MAX);
         return Err(InvalidInput::new("limit", problem));
     }
-    if !matches!(query.source.as_deref(), None | Some("workspace" | "router")) {
+    let source = query.source.as_deref();
+    if !matches!(source, None | Some("" | "workspace" | "router")) {
         return Err(InvalidInput::new("source", "is `workspace` or `router`"));
     }
     let each = |texts: &[String]| -> Vec<String> {

@@ -22,7 +22,7 @@ use crate::control::command::{
 /// Create an API key. The raw key is answered once, here.
 #[utoipa::path(
     post, path = "/v2/orgs/{orgSlug}/api-keys", operation_id = "createOrgApiKey", tag = "Organizations",
-    params(("orgSlug" = String, Path)), request_body = CreateBody,
+    params(("orgSlug" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$")), request_body = CreateBody,
     responses(
         (status = 201, description = "Created", body = OrgApiKeyWithSecret, headers(("Keyward-Revision" = u64))),
         Refusals,
@@ -56,7 +56,7 @@ pub(super) async fn create(
 /// List API keys. No raw key and no digest is shown.
 #[utoipa::path(
     get, path = "/v2/orgs/{orgSlug}/api-keys", operation_id = "listOrgApiKeys", tag = "Organizations",
-    params(("orgSlug" = String, Path), ListQuery),
+    params(("orgSlug" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ListQuery),
     responses(
         (status = 200, description = "One page", body = OrgApiKeyList, headers(("Keyward-Revision" = u64))),
         Refusals,
@@ -82,7 +82,7 @@ pub(super) async fn list(
 /// Fetch an API key, without the raw key.
 #[utoipa::path(
     get, path = "/v2/orgs/{orgSlug}/api-keys/{keyId}", operation_id = "getOrgApiKey", tag = "Organizations",
-    params(("orgSlug" = String, Path), ("keyId" = String, Path, description = "Id or slug")),
+    params(("orgSlug" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ("keyId" = String, Path, description = "Id or slug")),
     responses(
         (status = 200, description = "The key", body = OrgApiKey, headers(("Keyward-Revision" = u64))),
         Refusals,
@@ -101,7 +101,7 @@ pub(super) async fn fetch(
 /// Update an API key.
 #[utoipa::path(
     patch, path = "/v2/orgs/{orgSlug}/api-keys/{keyId}", operation_id = "updateOrgApiKey", tag = "Organizations",
-    params(("orgSlug" = String, Path), ("keyId" = String, Path, description = "Id or slug")),
+    params(("orgSlug" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ("keyId" = String, Path, description = "Id or slug")),
     request_body = PatchBody,
     responses(
         (status = 200, description = "The key as it is now", body = OrgApiKey, headers(("Keyward-Revision" = u64))),
@@ -135,7 +135,7 @@ pub(super) async fn patch(
 /// Delete an API key.
 #[utoipa::path(
     delete, path = "/v2/orgs/{orgSlug}/api-keys/{keyId}", operation_id = "deleteOrgApiKey", tag = "Organizations",
-    params(("orgSlug" = String, Path), ("keyId" = String, Path, description = "Id or slug")),
+    params(("orgSlug" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ("keyId" = String, Path, description = "Id or slug")),
     responses(
         (status = 200, description = "It is gone", body = Success, headers(("Keyward-Revision" = u64))),
         Refusals,
@@ -159,7 +159,7 @@ pub(super) async fn delete(
 /// Give an API key a new secret. The raw key is answered once, here.
 #[utoipa::path(
     post, path = "/v2/orgs/{orgSlug}/api-keys/{keyId}/rotate", operation_id = "rotateOrgApiKey", tag = "Organizations",
-    params(("orgSlug" = String, Path), ("keyId" = String, Path, description = "Id or slug")),
+    params(("orgSlug" = String, Path, pattern = "^[a-z0-9][a-z0-9-]{0,62}$"), ("keyId" = String, Path, description = "Id or slug")),
     request_body = Option<RotateBody>,
     responses(
         (status = 200, description = "Rotated", body = OrgApiKeyWithSecret, headers(("Keyward-Revision" = u64))),
