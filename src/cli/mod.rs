@@ -43,7 +43,7 @@ enum Command {
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Decide(decide::DecideArgs),
-    Keys(keys::KeysArgs),
+    Keys(Box<keys::KeysArgs>),
     Schema(schema::SchemaArgs),
     Completions(CompletionsArgs),
 }
@@ -83,7 +83,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Check(args) => check::run(&args, out),
         Command::Explain(args) => explain::run(&args, out),
         Command::Decide(_) => decide::run(&mut io::stdin().lock(), out),
-        Command::Keys(args) => keys::run(args, out),
+        Command::Keys(args) => keys::run(*args, out),
         Command::Schema(_) => schema::run(out),
         Command::Completions(args) => {
             clap_complete::generate(args.shell, &mut Cli::command(), "keyward", &mut &mut *out);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::e2e_support::{Ended, Quickstart, finish, keyward, run};
+use crate::e2e_support::{Ended, Quickstart, finish, keyward, run, send};
 
 const COMMANDS: [&[&str]; 17] = [
     &[],
@@ -78,6 +78,25 @@ fn what_is_typed_wrongly_or_does_not_exist_is_a_usage_error() {
         &["keys", "create", "--workspace", "w1", "--rule", "{}"],
         &[
             "keys", "create", "--org", "acme", "--slug", "s", "--rule", "{}",
+        ],
+        &["keys", "list", "--access", "--org", "acme"],
+        &["keys", "list", "--access", "--page", "1"],
+        &["keys", "list", "--org", "acme", "--search", "x"],
+        &["keys", "create", "--access"],
+        &[
+            "keys", "create", "--access", "--name", "n", "--level", "file",
+        ],
+        &[
+            "keys", "create", "--access", "--name", "n", "--scope", "a:b",
+        ],
+        &[
+            "keys",
+            "update",
+            "--access",
+            "k",
+            "--expires-in",
+            "1d",
+            "--never-expires",
         ],
         &["decide", "--nonsense"],
     ] {
@@ -388,4 +407,102 @@ fn keys_of_workspaces_are_managed_from_a_terminal() {
         gone.code == Some(1) && gone.stderr.contains("no such API key"),
         "{gone:?}"
     );
+}
+
+/// The status that a call of a deployment with this key is answered with.
+fn invoke(terminal: &Terminal, key: &str) -> u16 {
+    let headers = [("x-prismeai-api-key", key)];
+    let path = "/v2/deployments/invoke";
+    send(terminal.0.gateway(), "POST", path, &headers, "{}").status
+}
+
+#[test]
+fn access_keys_are_managed_from_a_terminal() {
+    let terminal = Terminal(Quickstart::start());
+    let invoke = |key: &str| invoke(&terminal, key);
+    let create = "create --access --name models --mode restricted --expires-in 90d";
+    let made = terminal.keys(&format!(
+        "{create} --level deployment=read --level agents=read"
+    ));
+    let key = made
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("key "));
+    let key = key.unwrap_or_else(|| panic!("{made:?}")).trim();
+    assert!(
+        made.stdout.contains("not in the capability catalogue"),
+        "{made:?}"
+    );
+    assert_eq!(invoke(key), 200);
+
+    let listed =
+        terminal.json("list --access --search MODEL --mode restricted --status active --limit 5");
+    let listed = listed.as_array().unwrap();
+    assert_eq!(listed.len(), 1);
+    let id = listed[0]["id"].as_str().unwrap();
+    let after = terminal.json(&format!(
+        "list --access --after {id} --owner-type service_account"
+    ));
+    assert_eq!(after.as_array().unwrap().len(), 1);
+    let shown = terminal.keys(&format!("get --access {id}")).stdout;
+    assert!(
+        shown.contains("models") && shown.contains("active") && !shown.contains(key),
+        "{shown}"
+    );
+    let table = terminal.keys("list --access").stdout;
+    assert!(
+        table.contains("restricted") && table.contains("2 of 2"),
+        "{table}"
+    );
+
+    let update = |what: &str| terminal.json(&format!("update --access {id} {what}"));
+    assert_eq!(update("--no-levels")["access"], json!({}));
+    assert_eq!(invoke(key), 403);
+    let changed = update("--mode all --name renamed --project p1 --never-expires");
+    assert_eq!(changed["projects"], json!(["p1"]));
+    assert_eq!(changed.get("expiration"), None);
+    assert_eq!(update("--all-projects")["projects"], json!([]));
+    assert_eq!(invoke(key), 200);
+}
+
+#[test]
+fn access_keys_are_ended_from_a_terminal() {
+    let terminal = Terminal(Quickstart::start());
+    let made = terminal.json("create --access --name models");
+    let (id, key) = (
+        made["id"].as_str().unwrap(),
+        made["token"].as_str().unwrap(),
+    );
+    let invoke = |key: &str| invoke(&terminal, key);
+    let update = |what: &str| terminal.json(&format!("update --access {id} {what}"));
+    assert_eq!(invoke(key), 200);
+    assert_eq!(
+        terminal.json(&format!("disable --access {id}"))["status"],
+        json!("disabled")
+    );
+    assert_eq!(invoke(key), 401);
+    assert_eq!(update("--disabled false")["status"], json!("active"));
+    assert_eq!(invoke(key), 200);
+    assert_eq!(
+        terminal.json(&format!("revoke --access {id}"))["status"],
+        json!("revoked")
+    );
+    assert_eq!(invoke(key), 401);
+    let revived = terminal.keys(&format!("update --access {id} --disabled false"));
+    assert!(
+        revived.code == Some(1)
+            && revived.stderr.contains("final")
+            && !revived.stderr.contains("slug"),
+        "{revived:?}"
+    );
+    let rotated = terminal.keys(&format!("rotate --access {id}"));
+    assert!(
+        rotated.code == Some(1) && rotated.stderr.contains("create another"),
+        "{rotated:?}"
+    );
+    assert_eq!(
+        terminal.keys(&format!("delete --access {id}")).code,
+        Some(0)
+    );
+    assert_eq!(terminal.keys(&format!("get --access {id}")).code, Some(1));
 }

@@ -15,6 +15,7 @@ The admin token is taken from KEYWARD_ADMIN_TOKEN, else from the file that the c
   keyward keys create --org acme --slug ci --name CI --expires-in 90d --permission 'agents:*' --scope '*'
   keyward keys list --org acme
   keyward keys rotate --org acme ci --grace-period 24h
+  keyward keys create --access --name models --mode restricted --level deployment=read
   keyward keys create --workspace w1 --name pages --rule '{\"action\":\"read\",\"subject\":\"pages\"}'")]
 pub struct KeysArgs {
     /// Where the control plane is
@@ -56,7 +57,7 @@ pub enum Action {
     Rotate(RotateArgs),
     /// Switch a key off; `update --disabled false` switches it on again
     Disable(OneKey),
-    /// End a key for ever (these families know no such status: the key is deleted)
+    /// End a key for ever (only access keys know such a status: another key is deleted)
     Revoke(OneKey),
     /// Delete a key
     Delete(OneKey),
@@ -87,6 +88,9 @@ pub struct Whose {
     /// Id of the workspace
     #[arg(long, value_name = "ID")]
     pub workspace: Option<String>,
+    /// Access keys (sk-orq-…), which are those of the whole installation
+    #[arg(long)]
+    pub access: bool,
 }
 
 /// One key.
@@ -100,9 +104,29 @@ pub struct OneKey {
     pub key: String,
 }
 
+/// How far an access key reaches.
+#[derive(Debug, Args)]
+#[group(multiple = true, conflicts_with_all = ["org", "workspace"])]
+pub struct Reach {
+    /// How far an access key reaches: all, read_only, restricted
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<String>,
+    /// What a restricted access key may do, e.g. deployment=read; may be repeated
+    #[arg(long = "level", value_name = "DOMAIN=LEVEL", value_parser = parse_level)]
+    pub levels: Vec<(String, String)>,
+    /// The one project that an access key reaches
+    #[arg(long, value_name = "ID")]
+    pub project: Option<String>,
+}
+
+fn parse_level(text: &str) -> Result<(String, String), &'static str> {
+    let (domain, level) = text.split_once('=').ok_or("write DOMAIN=LEVEL")?;
+    Ok((domain.to_owned(), level.to_owned()))
+}
+
 /// Rules of a key of a workspace.
 #[derive(Debug, Args)]
-#[group(multiple = false, conflicts_with = "org")]
+#[group(multiple = false, conflicts_with_all = ["org", "access"])]
 pub struct Rules {
     /// A rule of a workspace key, as JSON; may be repeated
     #[arg(long = "rule", value_name = "JSON", value_parser = parse_rule)]
@@ -150,8 +174,8 @@ pub struct CreateArgs {
     #[arg(
         long,
         value_name = "SLUG",
-        required_unless_present = "workspace",
-        conflicts_with = "workspace"
+        required_unless_present_any = ["workspace", "access"],
+        conflicts_with_all = ["workspace", "access"]
     )]
     pub slug: Option<String>,
     /// Name for people [default: the slug, where there is one]
@@ -161,15 +185,18 @@ pub struct CreateArgs {
     #[arg(
         long = "permission",
         value_name = "PERMISSION",
-        conflicts_with = "workspace"
+        conflicts_with_all = ["workspace", "access"]
     )]
     pub permissions: Vec<String>,
     /// To which resources, e.g. agents:a1; may be repeated
-    #[arg(long = "scope", value_name = "SCOPE", conflicts_with = "workspace")]
+    #[arg(long = "scope", value_name = "SCOPE", conflicts_with_all = ["workspace", "access"])]
     pub scopes: Vec<String>,
     /// What a key of a workspace may do, and may not.
     #[command(flatten)]
     pub rules: Rules,
+    /// How far an access key reaches.
+    #[command(flatten)]
+    pub reach: Reach,
     /// Whom it is for.
     #[command(flatten)]
     pub owner: OwnerArgs,
@@ -188,16 +215,31 @@ pub struct ListArgs {
     #[arg(long, value_name = "N", conflicts_with = "workspace")]
     pub limit: Option<u32>,
     /// Which page, from 1
-    #[arg(long, value_name = "N", conflicts_with = "workspace")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["workspace", "access"])]
     pub page: Option<u32>,
     /// Field to sort by, downwards with `-` before it
     #[arg(
         long,
         allow_hyphen_values = true,
         value_name = "FIELD",
-        conflicts_with = "workspace"
+        conflicts_with_all = ["workspace", "access"]
     )]
     pub sort: Option<String>,
+    /// Only access keys after this one in the list, which is the last of the page before
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["org", "workspace"])]
+    pub after: Option<String>,
+    /// Only access keys whose names hold this, in any case
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["org", "workspace"])]
+    pub search: Option<String>,
+    /// Only access keys of this status: active, disabled, revoked
+    #[arg(long, value_name = "STATUS", conflicts_with_all = ["org", "workspace"])]
+    pub status: Option<String>,
+    /// Only access keys of this mode: all, read_only, restricted
+    #[arg(long, value_name = "MODE", conflicts_with_all = ["org", "workspace"])]
+    pub mode: Option<String>,
+    /// Only access keys of this one project
+    #[arg(long, value_name = "ID", conflicts_with_all = ["org", "workspace"])]
+    pub project: Option<String>,
     /// Only keys of this owner.
     #[command(flatten)]
     pub owner: OwnerArgs,
@@ -231,21 +273,33 @@ pub struct UpdateArgs {
     #[arg(
         long = "permission",
         value_name = "PERMISSION",
-        conflicts_with = "workspace"
+        conflicts_with_all = ["workspace", "access"]
     )]
     pub permissions: Vec<String>,
     /// Take all permissions away
-    #[arg(long, conflicts_with_all = ["permissions", "workspace"])]
+    #[arg(long, conflicts_with_all = ["permissions", "workspace", "access"])]
     pub no_permissions: bool,
     /// To which resources, in place of the former ones; may be repeated
-    #[arg(long = "scope", value_name = "SCOPE", conflicts_with = "workspace")]
+    #[arg(long = "scope", value_name = "SCOPE", conflicts_with_all = ["workspace", "access"])]
     pub scopes: Vec<String>,
     /// Take all scopes away
-    #[arg(long, conflicts_with_all = ["scopes", "workspace"])]
+    #[arg(long, conflicts_with_all = ["scopes", "workspace", "access"])]
     pub no_scopes: bool,
     /// What a key of a workspace may do, and may not, in place of the former rules.
     #[command(flatten)]
     pub rules: Rules,
+    /// How far an access key reaches.
+    #[command(flatten)]
+    pub reach: Reach,
+    /// Take all levels of a restricted access key away
+    #[arg(long, conflicts_with_all = ["levels", "org", "workspace"])]
+    pub no_levels: bool,
+    /// Let an access key reach all projects
+    #[arg(long, conflicts_with_all = ["project", "org", "workspace"])]
+    pub all_projects: bool,
+    /// Let an access key never expire
+    #[arg(long, conflicts_with_all = ["Expiry", "org", "workspace"])]
+    pub never_expires: bool,
     /// Switch it off or on
     #[arg(long, value_name = "BOOL")]
     pub disabled: Option<Switch>,

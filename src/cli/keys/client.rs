@@ -111,7 +111,9 @@ fn refusal(status: StatusCode, body: &Value) -> String {
             ": set KEYWARD_ADMIN_TOKEN or --token-file to the token of this control plane"
         }
         StatusCode::NOT_FOUND => ": `keyward keys list` shows the keys that there are",
-        StatusCode::CONFLICT => ": choose another slug",
+        StatusCode::CONFLICT if body.pointer("/details/field") == Some(&"slug".into()) => {
+            ": choose another slug"
+        }
         _ => "",
     };
     format!("refused ({}): {message}{hint}", status.as_u16())

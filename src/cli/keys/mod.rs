@@ -2,6 +2,7 @@
 //!
 //! Knows which requests each action is, a file a family. What a field may hold is the control plane's to say.
 
+mod access;
 mod args;
 mod client;
 mod org;
@@ -14,11 +15,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::app::{AdminSecret, NoAdminToken, admin_token};
+use crate::app::{AdminSecret, NoAdminToken, admin_token, clock};
 use crate::cli::failure::{Failure, chain};
+use crate::wire::time::format_rfc3339;
 
 pub use args::KeysArgs;
-use args::{Action, Whose};
+use args::{Action, Expiry, Whose};
 use client::Client;
 use show::Form;
 
@@ -63,16 +65,24 @@ fn token(file: &Path) -> Result<AdminSecret, Failure> {
 }
 
 async fn act(client: &Client, action: Action) -> Result<Answer, Failure> {
-    let Whose { org, workspace } = action.whose();
+    let Whose { org, workspace, .. } = action.whose();
     match (org.clone(), workspace.clone()) {
         (Some(org), _) => org::act(client, &org, action).await,
         (None, Some(workspace)) => workspace::act(client, &workspace, action).await,
-        (None, None) => Err(Failure::told("give --org SLUG or --workspace ID")),
+        (None, None) => access::act(client, action).await,
     }
 }
 
 fn nothing_to_update() -> Failure {
     Failure::told("nothing to update: give what is to be different (see --help)")
+}
+
+/// When a key is to expire.
+fn moment(expiry: Expiry) -> Option<String> {
+    let from_now = expiry
+        .expires_in
+        .map(|seconds| format_rfc3339(clock::now().plus_seconds(seconds)));
+    expiry.expires_at.or(from_now)
 }
 
 fn print(out: &mut dyn Write, answer: Answer, as_json: bool) -> Result<(), Failure> {

@@ -4,13 +4,11 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::args::{
-    Action, CreateArgs, Expiry, ListArgs, OneKey, OwnerArgs, RotateArgs, Switch, UpdateArgs,
+    Action, CreateArgs, ListArgs, OneKey, OwnerArgs, RotateArgs, Switch, UpdateArgs,
 };
 use super::client::{Call, Client};
-use super::{Answer, show};
-use crate::app::clock;
+use super::{Answer, moment, show};
 use crate::cli::failure::Failure;
-use crate::wire::time::format_rfc3339;
 
 /// Does what is asked with the keys of an organisation.
 ///
@@ -144,11 +142,4 @@ fn owner(args: OwnerArgs) -> Map<String, Value> {
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?.into())))
         .collect()
-}
-
-fn moment(expiry: Expiry) -> Option<String> {
-    let from_now = expiry
-        .expires_in
-        .map(|seconds| format_rfc3339(clock::now().plus_seconds(seconds)));
-    expiry.expires_at.or(from_now)
 }

@@ -15,6 +15,8 @@ pub struct Form {
     then: &'static [(&'static str, &'static str)],
     /// Shown of one key only, where they are there.
     more: &'static [&'static str],
+    /// The field of the raw key.
+    secret: &'static str,
 }
 
 /// Keys of organisations.
@@ -26,6 +28,7 @@ pub const ORG: Form = Form {
         ("SCOPES", "scopes"),
     ],
     more: &["ownerType", "ownerId"],
+    secret: "apiKey",
 };
 
 /// Keys of workspaces.
@@ -33,10 +36,21 @@ pub const WORKSPACE: Form = Form {
     first: &[("ID", "apiKey"), ("NAME", "name")],
     then: &[("RULES", "rules")],
     more: &["subjectId"],
+    secret: "apiKey",
 };
 
-/// The field of a raw key.
-const SECRET: &str = "apiKey";
+/// Access keys.
+pub const ACCESS: Form = Form {
+    first: &[("ID", "id"), ("NAME", "name")],
+    then: &[
+        ("EXPIRES", "expiration"),
+        ("MODE", "permission_mode"),
+        ("LEVELS", "access"),
+        ("PROJECTS", "projects"),
+    ],
+    more: &["owner", "last_used_at", "warnings"],
+    secret: "token",
+};
 
 /// Prints one key.
 ///
@@ -66,8 +80,8 @@ fn fields(
 /// # Errors
 /// `out` cannot be written.
 pub fn secret(out: &mut dyn Write, form: &Form, key: &Value) -> io::Result<()> {
-    fields(out, form, key, |field| field != SECRET)?;
-    writeln!(out, "{:<12} {}", "key", text(key.get(SECRET)))?;
+    fields(out, form, key, |field| field != form.secret)?;
+    writeln!(out, "{:<12} {}", "key", text(key.get(form.secret)))?;
     writeln!(
         out,
         "\nThe key is shown this once. Keep it where secrets are kept."
@@ -127,12 +141,14 @@ fn aligned(out: &mut dyn Write, rows: &[Vec<String>]) -> io::Result<()> {
     Ok(())
 }
 
-fn status(key: &Value) -> &'static str {
-    match key.get("disabled").and_then(Value::as_bool) {
-        Some(true) => "disabled",
-        Some(false) => "active",
+fn status(key: &Value) -> &str {
+    let status = key.get("status").and_then(Value::as_str);
+    match (status, key.get("disabled").and_then(Value::as_bool)) {
+        (Some(status), _) => status,
+        (None, Some(true)) => "disabled",
+        (None, Some(false)) => "active",
         // Answers with a new secret do not say.
-        None => "-",
+        (None, None) => "-",
     }
 }
 
