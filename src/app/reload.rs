@@ -54,7 +54,8 @@ impl Reloader {
         let gateway = self.gateway.get().and_then(Weak::upgrade);
         gateway
             .ok_or_else(|| "the gateway is starting or ending".to_owned())?
-            .reload(rules);
+            .reload(rules)
+            .await;
         Ok(())
     }
 }

@@ -1,6 +1,8 @@
 //! Where API keys stand in a request, well-formed or not, that they may be taken out before it goes upstream. Says
 //! what to remove; removes nothing itself.
 
+use std::borrow::Cow;
+
 use http::HeaderName;
 
 use super::credential::{CredentialRules, CredentialSource, KeyForm, is_key_like, strip_bearer};
@@ -12,6 +14,12 @@ pub(super) const fn fold_name_byte(byte: u8) -> u8 {
         b'_' | b'.' => b'-',
         other => other.to_ascii_lowercase(),
     }
+}
+
+/// Whether some upstream could take two names for one.
+pub(super) fn is_same_to_some(name: &str, other: &str) -> bool {
+    let folded = other.bytes().map(fold_name_byte);
+    name.len() == other.len() && name.bytes().map(fold_name_byte).eq(folded)
 }
 
 /// Whether some upstream could read `name` as `canonical`, which is in lower case with dashes.
@@ -45,7 +53,7 @@ impl CredentialRules {
         }
         for source in &self.sources {
             let stripped = match source {
-                CredentialSource::Header(source) if is_spelling_of_header(name, source) => {
+                CredentialSource::Header(source) if is_same_to_some(name, source.as_str()) => {
                     self.strip_key_header(name, value)
                 }
                 CredentialSource::Bearer if name.eq_ignore_ascii_case("authorization") => {
@@ -72,11 +80,11 @@ impl CredentialRules {
     /// means that no query is left.
     pub fn strip_query(&self, query: &str) -> Option<String> {
         let is_source = |raw_name: &str| {
-            let name = decode_form(raw_name);
+            // A name that is no text may still be one to an upstream.
+            let name = decode_form(raw_name).unwrap_or(Cow::Borrowed(raw_name));
             self.sources.iter().any(|source| match source {
                 CredentialSource::Query(source) => name
-                    .as_deref()
-                    .and_then(|name| name.strip_prefix(source.as_str()))
+                    .strip_prefix(source.as_str())
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('[')),
                 CredentialSource::Header(_)
                 | CredentialSource::Bearer
@@ -102,15 +110,10 @@ impl CredentialRules {
     }
 }
 
-fn is_spelling_of_header(name: &str, source: &HeaderName) -> bool {
-    let source = source.as_str();
-    let folded = source.bytes().map(fold_name_byte);
-    name.len() == source.len() && name.bytes().map(fold_name_byte).eq(folded)
-}
-
 /// Another scheme is left alone, and so is a token of another kind.
 fn strip_authorization(value: &[u8]) -> Stripped {
-    let separator = |byte: &u8| matches!(byte, b',' | b' ' | b'\t');
+    // Whatever else may stand around a key in what is no proper credential; `:` is part of user tokens.
+    let separator = |byte: &u8| b", \t\"'=;".contains(byte);
     let bearer = value
         .split(|&byte| byte == b',')
         .any(|element| strip_bearer(element).is_some());
@@ -176,6 +179,12 @@ mod tests {
                 "remove",
             ),
             ("authorization", KEY, "remove"),
+            ("authorization", &format!("Bearer=\"{KEY}\""), "remove"),
+            (
+                "authorization",
+                &bearer("at:0b5e3b1c-7a0e-4b5f-9a53-0f2c9a1d2e3f"),
+                "keep",
+            ),
             ("authorization", &bearer(JWT), "keep"),
             ("authorization", &bearer("opaque"), "keep"),
             ("authorization", "Basic eDp5", "keep"),

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::request::RequestFacts;
 use super::route::Captures;
+use super::strip::is_same_to_some;
 
 /// Filled text up to this many bytes is kept on the stack.
 const INLINE_BYTES: usize = 128;
@@ -210,8 +211,14 @@ fn push_literal(parts: &mut Vec<Part>, literal: &str, text: &str) -> Result<(), 
     Ok(())
 }
 
-/// The one value of a header that a route uses; `Err` when there are several or it is not UTF-8.
+/// The one value of a header that a route uses; `Err` when there are several, also under names that an upstream may read
+/// as this one, or it is not UTF-8.
 fn header_value<'a>(facts: &'a RequestFacts<'_>, name: &HeaderName) -> Result<Option<&'a str>, ()> {
+    let misspelt =
+        |other: &HeaderName| other != name && is_same_to_some(other.as_str(), name.as_str());
+    if facts.headers.keys().any(misspelt) {
+        return Err(());
+    }
     let mut values = facts.headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),

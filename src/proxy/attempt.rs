@@ -136,7 +136,10 @@ pub fn make_response(
     session: &mut Session,
     response: &mut ResponseHeader,
 ) -> Result<()> {
-    let mut headers = pick_response(&response.headers);
+    let mut headers = pick_response(
+        &response.headers,
+        response.status == StatusCode::SWITCHING_PROTOCOLS,
+    );
     if let Some(trace) = &exchange.trace {
         set_trace(&mut headers, trace);
     }

@@ -1,9 +1,9 @@
 //! The open connections: how many there are, which wait between requests, and how to be rid of them.
 //!
-//! Knows no bytes. A connection says when it becomes busy and idle; a drain closes the idle ones and waits for the rest.
+//! Knows no bytes. A drain tells those that wait, which then close by themselves, and waits for the rest.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -12,10 +12,6 @@ use tokio::task::AbortHandle;
 use super::live::{InUse, Seat, Told};
 use crate::authz::Reason;
 use crate::telemetry::Metrics;
-
-const IDLE: u8 = 0;
-const BUSY: u8 = 1;
-const CLOSED: u8 = 2;
 
 /// All open connections.
 #[derive(Debug)]
@@ -35,7 +31,7 @@ struct Open {
 
 #[derive(Debug)]
 struct Entry {
-    state: Arc<AtomicU8>,
+    closing: Arc<Notify>,
     seat: Arc<Seat>,
     task: Option<AbortHandle>,
 }
@@ -44,7 +40,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct Presence {
     id: u64,
-    state: Arc<AtomicU8>,
+    closing: Arc<Notify>,
     seat: Arc<Seat>,
     connections: Arc<Connections>,
 }
@@ -69,9 +65,9 @@ impl Connections {
         }
         let id = open.next;
         open.next = open.next.wrapping_add(1);
-        let (state, seat) = (Arc::new(AtomicU8::new(IDLE)), Arc::<Seat>::default());
+        let (closing, seat) = (Arc::<Notify>::default(), Arc::<Seat>::default());
         let entry = Entry {
-            state: Arc::clone(&state),
+            closing: Arc::clone(&closing),
             seat: Arc::clone(&seat),
             task: None,
         };
@@ -80,7 +76,7 @@ impl Connections {
         self.metrics.connections().inc();
         Some(Presence {
             id,
-            state,
+            closing,
             seat,
             connections: Arc::clone(self),
         })
@@ -92,7 +88,7 @@ impl Connections {
         let Some(entry) = open.entries.get_mut(&id) else {
             return;
         };
-        if self.cut.load(Ordering::SeqCst) || entry.state.load(Ordering::SeqCst) == CLOSED {
+        if self.cut.load(Ordering::SeqCst) {
             task.abort();
         }
         entry.task = Some(task);
@@ -108,17 +104,11 @@ impl Connections {
         self.draining.load(Ordering::SeqCst)
     }
 
-    /// Closes those that wait between requests, now and from now on.
+    /// Tells those that wait for a request, and from now on all, that there is to be no further one.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
         for entry in self.lock().entries.values() {
-            let closed =
-                entry
-                    .state
-                    .compare_exchange(IDLE, CLOSED, Ordering::SeqCst, Ordering::SeqCst);
-            if let (Ok(_), Some(task)) = (closed, &entry.task) {
-                task.abort();
-            }
+            entry.closing.notify_one();
         }
     }
 
@@ -169,17 +159,11 @@ impl Presence {
         &self.seat
     }
 
-    /// A request has begun. `false`: too late, the connection is being closed.
-    pub fn begin(&self) -> bool {
-        self.state
-            .compare_exchange(IDLE, BUSY, Ordering::SeqCst, Ordering::SeqCst)
-            .is_ok()
-    }
-
-    /// A request has ended. `false`: there is to be no other.
-    pub fn rest(&self) -> bool {
-        self.state.store(IDLE, Ordering::SeqCst);
-        !self.connections.is_draining()
+    /// Returns when connections are to close.
+    pub async fn until_draining(&self) {
+        while !self.connections.is_draining() {
+            self.closing.notified().await;
+        }
     }
 }
 
@@ -215,13 +199,12 @@ mod tests {
         assert!(connections.enter(1).is_some());
     }
 
-    #[test]
-    fn a_drain_closes_what_rests_and_leaves_what_works() {
+    #[tokio::test]
+    async fn a_drain_tells_those_that_wait_and_those_that_come() {
         let connections = connections();
-        let (idle, busy) = (connections.enter(9).unwrap(), connections.enter(9).unwrap());
-        assert!(busy.begin());
+        let waiting = connections.enter(9).unwrap();
         connections.drain();
-        assert!(!idle.begin(), "closed while idle");
-        assert!(!busy.rest(), "no further request");
+        waiting.until_draining().await;
+        connections.enter(9).unwrap().until_draining().await;
     }
 }

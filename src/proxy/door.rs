@@ -14,7 +14,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::date::get_cached_date;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
-use tokio::time::timeout;
+use tokio::time::{Instant as Deadline, timeout};
 
 use super::config::Limits;
 use super::connections::{Connections, Presence};
@@ -26,6 +26,7 @@ use super::regime::Regime;
 use super::respond::Answer;
 use super::service::Service;
 use super::socket::{Client, Peer, Socket};
+use super::trace::Trace;
 use super::wire::Wire;
 use crate::authz::Reason;
 
@@ -35,6 +36,9 @@ const HEAD_READ: usize = 4096;
 /// The body of a refused request is read and forgotten up to so many bytes, for so long. Then the connection closes.
 const DRAIN_BYTES: usize = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// How long a connection that waits for a request still does when the gateway drains.
+const LAST_WORD: Duration = Duration::from_millis(50);
 
 /// How long a client may take to read an answer of ours.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
@@ -111,7 +115,7 @@ impl Drop for Visit<'_> {
 impl Visit<'_> {
     /// One request, from its first byte to its end. The connection comes back where there may be another one.
     async fn request(&self, mut wire: Wire, first: bool) -> Option<Wire> {
-        if !self.presence.rest() {
+        if !first && self.door.connections.is_draining() {
             return None;
         }
         let (arrival, started) = self.head(&mut wire, first).await;
@@ -127,6 +131,7 @@ impl Visit<'_> {
         match arrival {
             Arrival::Request(head) => self.exchange(wire, head, exchange).await,
             Arrival::Refused(Malformed { reason, detail }) => {
+                exchange.trace = Some(Trace::of_raw(&wire.inbox));
                 keep_for_log(&mut exchange, &wire.inbox);
                 exchange.refuse(reason, Some(detail));
                 close_with(wire, exchange).await;
@@ -145,19 +150,28 @@ impl Visit<'_> {
     /// Waits for a whole head: for its first byte as long as a connection may be idle, then for all of it under one
     /// deadline, however the bytes drip. A new connection's deadline runs from the beginning.
     async fn head(&self, wire: &mut Wire, first: bool) -> (Arrival, Instant) {
+        let mut deadline = None;
         if wire.inbox.is_empty() {
             let (wait, limit) = self.first_wait(first);
-            let read = wire.fill(wait, deadline_after(limit), HEAD_READ).await;
+            let first_byte = deadline_after(limit);
+            deadline = first.then_some(first_byte);
+            let read = tokio::select! {
+                biased;
+                read = wire.fill(wait, first_byte, HEAD_READ) => read,
+                // What the client sent before it could know is answered.
+                () = self.presence.until_draining() => {
+                    wire.fill(wait, deadline_after(LAST_WORD), HEAD_READ).await
+                }
+            };
             if !matches!(read, Ok(1..)) {
                 return (Arrival::Nothing, Instant::now());
             }
         }
         let started = Instant::now();
-        if !self.presence.begin() {
-            return (Arrival::Nothing, started);
-        }
         let regime = self.door.regime.load_full();
-        (whole_head(wire, &regime.rules.limits).await, started)
+        let limits = &regime.rules.limits;
+        let deadline = deadline.unwrap_or_else(|| deadline_after(limits.header_timeout));
+        (whole_head(wire, limits, deadline).await, started)
     }
 
     fn first_wait(&self, first: bool) -> (Wait, Duration) {
@@ -213,7 +227,7 @@ impl Visit<'_> {
                 return None;
             }
             Err(reason) => {
-                exchange.refuse(reason, None);
+                exchange.refuse_dead(reason);
                 false
             }
         };
@@ -237,7 +251,8 @@ impl Visit<'_> {
         let drainable = match wire.framing {
             Framing::Done => true,
             Framing::Length(left) => left <= DRAIN_BYTES as u64 && !head.expects_continue,
-            Framing::Chunked(_) => !head.expects_continue && !self.line.is_spoilt(),
+            // How long they are nobody can say; unless they are here already, the end of the connection is announced.
+            Framing::Chunked(_) => !self.line.is_spoilt() && wire.discard_read(),
             Framing::Tunnel => false,
         };
         let in_time = self.line.expired() != Some(Wait::Body);
@@ -251,14 +266,17 @@ impl Visit<'_> {
             return None;
         }
         let drained = timeout(DRAIN_TIME, wire.discard(DRAIN_BYTES)).await;
-        (drained == Ok(true)).then_some(wire)
+        if drained == Ok(true) {
+            return Some(wire);
+        }
+        linger(wire).await;
+        None
     }
 }
 
 /// Reads until the head is whole. Looks again only when a line that ends the head may have come, so that bytes that
 /// drip cost no more than bytes that pour.
-async fn whole_head(wire: &mut Wire, limits: &Limits) -> Arrival {
-    let deadline = deadline_after(limits.header_timeout);
+async fn whole_head(wire: &mut Wire, limits: &Limits, deadline: Deadline) -> Arrival {
     let mut seen = 0;
     loop {
         skip_empty_lines(wire);

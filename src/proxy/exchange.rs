@@ -171,11 +171,22 @@ impl Exchange {
         });
     }
 
+    /// Refuses it because the key that it was permitted by has died since.
+    pub fn refuse_dead(&mut self, reason: Reason) {
+        self.verdict = Verdict::Refused(Denial {
+            route: self.route,
+            principal: self.principal.clone(),
+            credential_shown: true,
+            ..Denial::new(reason)
+        });
+    }
+
     /// How it ended.
     pub fn outcome(&self) -> Outcome {
         match (&self.verdict, self.client_left, self.upstream_status) {
             (Verdict::Refused(denial), false, _) => Outcome::Refused(denial.reason),
-            (_, true, _) => Outcome::CLIENT_LEFT,
+            (Verdict::Refused(_), true, _) => Outcome::Abandoned,
+            (Verdict::Permitted(_), true, _) => Outcome::CLIENT_LEFT,
             (_, false, Some(status)) => Outcome::Allowed(status),
             (_, false, None) => Outcome::Refused(Reason::InternalError),
         }

@@ -121,6 +121,9 @@ fn note(exchange: &mut Exchange, decision: Decision) {
     match decision {
         Decision::Allow(permit) => {
             exchange.route = Some(permit.route());
+            if permit.principal().is_none() {
+                exchange.line.seat().give_up();
+            }
             exchange.principal = permit.principal().cloned();
             count_pass(exchange, &permit);
             set_patience(exchange);

@@ -6,8 +6,7 @@
 use std::borrow::Cow;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, HOST, PROXY_AUTHENTICATE, SEC_WEBSOCKET_PROTOCOL, TE,
-    TRAILER, UPGRADE,
+    CONNECTION, COOKIE, HOST, PROXY_AUTHENTICATE, SEC_WEBSOCKET_PROTOCOL, TE, TRAILER, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
@@ -26,13 +25,19 @@ const CLAIMS: &[&str] = &[
     "x-client-ip",
     "x-cluster-client-ip",
     "x-forwarded",
-    "x-http-method",
-    "x-http-method-override",
+    "x-host",
     "x-method-override",
     "x-prismeai-api-key",
     "x-real-ip",
 ];
-const CLAIM_PREFIXES: &[&str] = &["x-forwarded-", "x-original-", "x-rewrite-"];
+const CLAIM_PREFIXES: &[&str] = &[
+    "x-envoy-",
+    "x-forwarded-",
+    "x-http-",
+    "x-original-",
+    "x-override-",
+    "x-rewrite-",
+];
 
 /// The one name of the platform's family that belongs to browsers.
 const CSRF: HeaderName = HeaderName::from_static("x-prismeai-csrf-token");
@@ -71,7 +76,6 @@ pub struct Hygiene {
     key_headers: Vec<HeaderName>,
     /// What knows where keys are.
     credentials: CredentialRules,
-    bearer: bool,
     websocket: bool,
 }
 
@@ -88,7 +92,6 @@ impl Hygiene {
             kept: vec![CSRF],
             key_headers: Vec::new(),
             credentials: credentials.clone(),
-            bearer: false,
             websocket: false,
         };
         hygiene.take_identity(identity);
@@ -125,9 +128,8 @@ impl Hygiene {
     fn take_credentials(&mut self, credentials: &CredentialRules) {
         for source in &credentials.sources {
             match source {
-                CredentialSource::Bearer => self.bearer = true,
                 CredentialSource::WebSocketProtocol => self.websocket = true,
-                CredentialSource::Query(_) => {}
+                CredentialSource::Bearer | CredentialSource::Query(_) => {}
                 CredentialSource::Header(name) => {
                     self.exact.push(normal(name.as_str()).into_owned());
                     self.key_headers.push(name.clone());
@@ -150,18 +152,35 @@ impl Hygiene {
     pub fn pick(&self, received: &HeaderMap, keep_key: bool) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(received.len() + OWN_LINES_MAX);
         for name in received.keys() {
-            if !self.goes(name, received, keep_key) {
-                for value in received.get_all(name) {
-                    headers.append(name.clone(), value.clone());
+            if self.goes(name, received, keep_key) {
+                continue;
+            }
+            for value in received.get_all(name) {
+                let stripped = if keep_key {
+                    Some(value.clone())
+                } else {
+                    self.without_key(name, value)
+                };
+                if let Some(value) = stripped {
+                    headers.append(name.clone(), value);
                 }
             }
         }
-        if !keep_key {
-            self.clean_bearer(&mut headers);
-            self.clean_websocket(&mut headers);
-        }
         join_cookies(&mut headers);
         headers
+    }
+
+    /// A header line without an API key, well-formed or not: on an open route nobody has refused it.
+    fn without_key(&self, name: &HeaderName, value: &HeaderValue) -> Option<HeaderValue> {
+        match self
+            .credentials
+            .strip_header(name.as_str(), value.as_bytes())
+        {
+            Stripped::Keep => Some(value.clone()),
+            Stripped::Remove => None,
+            // Parts of a header value are one; were they not, the line would go.
+            Stripped::Replace(rest) => HeaderValue::try_from(rest).ok(),
+        }
     }
 
     fn goes(&self, name: &HeaderName, headers: &HeaderMap, keep_key: bool) -> bool {
@@ -185,43 +204,6 @@ impl Hygiene {
                 .prefixes
                 .iter()
                 .any(|prefix| normal.starts_with(prefix))
-    }
-
-    /// Takes `Authorization: Bearer` away unless it is a user token. Another scheme is none of our business.
-    fn clean_bearer(&self, headers: &mut HeaderMap) {
-        if !self.bearer {
-            return;
-        }
-        // A key in a malformed place is still a key: on an open route nobody has refused it.
-        let keyless = |value: &HeaderValue| {
-            self.credentials
-                .strip_header("authorization", value.as_bytes())
-                == Stripped::Keep
-        };
-        let foreign = |value: &HeaderValue| match bearer(value.as_bytes()) {
-            Some(token) => KeyForm::of(token) == Some(KeyForm::UserToken),
-            None => keyless(value),
-        };
-        if !headers.get_all(AUTHORIZATION).iter().all(foreign) {
-            headers.remove(AUTHORIZATION);
-        }
-    }
-
-    /// Takes `bearer, <key>` out of the offered subprotocols.
-    fn clean_websocket(&self, headers: &mut HeaderMap) {
-        if !self.websocket || !offers_bearer(headers) {
-            return;
-        }
-        let rest: Vec<&str> = protocols(headers)
-            .filter(|protocol| !protocol.eq_ignore_ascii_case("bearer"))
-            .filter(|protocol| !matches!(KeyForm::of(protocol.as_bytes()), Some(KeyForm::Key(_))))
-            .collect();
-        // Parts of a header value are one; were they not, nothing would be offered rather than a key.
-        let rest = HeaderValue::try_from(rest.join(", ")).ok();
-        headers.remove(SEC_WEBSOCKET_PROTOCOL);
-        if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
-            headers.insert(SEC_WEBSOCKET_PROTOCOL, rest);
-        }
     }
 
     /// The query without the parameters that hold keys; `None` where it has none of them.
@@ -278,10 +260,16 @@ impl Hygienes {
     }
 
     /// Whether a request names an identity: has a header that is removed of everyone's requests but a trusted peer's.
+    /// One that says nothing, or says it twice, names nobody.
     pub fn names_identity(&self, headers: &HeaderMap) -> bool {
         let mut names = headers.keys();
         names.any(|name| {
-            self.anyones.goes(name, headers, false) && !self.trusted.goes(name, headers, false)
+            let mut values = headers.get_all(name).iter();
+            let value = values.next().filter(|value| !value.is_empty());
+            value.is_some()
+                && values.next().is_none()
+                && self.anyones.goes(name, headers, false)
+                && !self.trusted.goes(name, headers, false)
         })
     }
 }
@@ -299,23 +287,11 @@ fn is_user_token(value: &HeaderValue) -> bool {
     KeyForm::of(value.as_bytes()) == Some(KeyForm::UserToken)
 }
 
-/// The token of `Bearer <token>`, scheme in any case.
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    const SCHEME: &[u8] = b"bearer";
-    let value = value.trim_ascii();
-    let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
-    let separated = rest.is_empty() || rest.starts_with(b" ") || rest.starts_with(b"\t");
-    (separated && scheme.eq_ignore_ascii_case(SCHEME)).then(|| rest.trim_ascii())
-}
-
-fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
-    let values = values.filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',').map(str::trim))
-}
-
+/// Whether `bearer` is among the protocols that are offered.
 fn offers_bearer(headers: &HeaderMap) -> bool {
-    protocols(headers).any(|protocol| protocol.eq_ignore_ascii_case("bearer"))
+    let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let mut protocols = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    protocols.any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"bearer"))
 }
 
 /// Cookies that a client split over several lines become one line, which is all that HTTP/1.1 has.
@@ -367,7 +343,8 @@ pub fn set_trace(headers: &mut HeaderMap, trace: &Trace) {
 }
 
 /// The headers of a response without what is the upstream's hop's business or only ours to say, with room for ours.
-pub fn pick_response(received: &HeaderMap) -> HeaderMap {
+/// `switches`: it is the one that may name another protocol.
+pub fn pick_response(received: &HeaderMap, switches: bool) -> HeaderMap {
     let nominated: SmallVec<[HeaderName; 4]> = received
         .get_all(CONNECTION)
         .iter()
@@ -378,6 +355,7 @@ pub fn pick_response(received: &HeaderMap) -> HeaderMap {
     let goes = |name: &HeaderName| {
         let text = name.as_str();
         RESPONSE_HOP.contains(name)
+            || (*name == UPGRADE && !switches)
             || nominated.contains(name)
             || (text.starts_with('x') && normal(text).starts_with(OWN_PREFIX))
     };

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::config::{Config, ListenAddr, Rules, TrustedPeers};
 use super::connections::Connections;
 use super::door::Door;
-use super::health::look_after;
+use super::health::{look_after, resolve_first};
 use super::listen::{BindError, Listener, bind_tcp};
 use super::ops::{Ops, Reload, Source};
 use super::reaper::Reaper;
@@ -175,9 +175,10 @@ impl Gateway {
     }
 
     /// Puts other rules in force. Requests that have begun end under the former ones.
-    pub fn reload(&self, rules: Rules) {
-        let former = self.regime.load();
+    pub async fn reload(&self, rules: Rules) {
+        let former = self.regime.load_full();
         let regime = Regime::new(rules, Arc::clone(&self.commons), Some(&former));
+        resolve_first(&regime.upstreams).await;
         self.regime.store(Arc::new(regime));
         self.look_after_upstreams();
     }
@@ -272,6 +273,7 @@ impl Work {
         if let Some((listener, ops)) = self.ops.take() {
             tokio::spawn(ops.serve(listener));
         }
+        resolve_first(&self.door.regime.load_full().upstreams).await;
         let accepting: Vec<_> = self
             .listeners
             .drain(..)

@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::config::{Endpoint, HealthCheck};
 use super::upstream::{EndpointState, Upstream};
 
+/// How long the first look-ups of names may hold up the first requests.
+const RESOLVE_FIRST: Duration = Duration::from_secs(2);
 /// Between two look-ups of a name.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 /// Between two look-ups of a name that did not resolve.
@@ -38,6 +41,26 @@ pub fn look_after(upstream: &Upstream) {
             ));
         }
     }
+}
+
+/// Resolves the names of endpoints that were never resolved, so that the first requests find them. What takes longer than
+/// [`RESOLVE_FIRST`] is resolved meanwhile.
+pub async fn resolve_first(upstreams: &[Arc<Upstream>]) {
+    let mut all = JoinSet::new();
+    for state in upstreams.iter().flat_map(|upstream| upstream.endpoints()) {
+        if let Endpoint::Tcp { host, port } = &state.endpoint
+            && state.address().is_none()
+        {
+            let (name, state) = ((host.clone(), *port), Arc::clone(state));
+            all.spawn(async move {
+                if let Ok(addresses) = lookup_host((name.0.as_str(), name.1)).await {
+                    state.set_addresses(addresses.collect());
+                }
+            });
+        }
+    }
+    // Whoever is late is looked up again by those who look after it.
+    let _late = timeout(RESOLVE_FIRST, all.join_all()).await;
 }
 
 async fn resolve(name: (String, u16), state: Weak<EndpointState>) {

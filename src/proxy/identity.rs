@@ -28,7 +28,9 @@ pub fn set_identity(headers: &mut HeaderMap, principal: &Principal, config: &Ide
     set(&config.workspace, workspace);
     set(&config.family, Some(principal.family().as_str()));
     if let Some(owner) = &principal.owner {
-        set(&config.owner, Some(&format!("{}/{}", owner.kind, owner.id)));
+        let id = if owner.id.is_empty() { "" } else { "/" };
+        let owner = format!("{}{id}{}", owner.kind, owner.id);
+        set(&config.owner, Some(&owner));
     }
 }
 

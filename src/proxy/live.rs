@@ -62,6 +62,11 @@ impl Seat {
         self.lock().by = Some(used);
     }
 
+    /// The exchange goes on, but not because of what it showed.
+    pub fn give_up(&self) {
+        self.lock().by = None;
+    }
+
     /// The exchange has ended, and with it all that it could still send.
     pub fn leave(&self) {
         let mut taken = self.lock();

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -132,6 +133,20 @@ impl ProxyHttp for Service {
         ctx: &mut Context,
     ) -> Result<()> {
         attempt::make_response(ctx.exchange()?, session, response)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        piece: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        // For an answer that is cut; of one that ends, pingora knows what was really sent.
+        let sent = piece.as_ref().map_or(0, Bytes::len) as u64;
+        let exchange = ctx.exchange()?;
+        exchange.bytes_out = exchange.bytes_out.saturating_add(sent);
+        Ok(None)
     }
 
     fn fail_to_connect(

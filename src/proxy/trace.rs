@@ -47,6 +47,25 @@ impl Trace {
         }
     }
 
+    /// As [`Trace::of`], of bytes that begin like a head and are none.
+    pub fn of_raw(bytes: &[u8]) -> Self {
+        let mut headers = HeaderMap::new();
+        for line in bytes.split(|byte| *byte == b'\n').skip(1) {
+            let mut halves = line.splitn(2, |byte| *byte == b':');
+            let (Some(name), Some(value)) = (halves.next(), halves.next()) else {
+                break;
+            };
+            for known in [CORRELATION_ID, TRACEPARENT] {
+                if name.eq_ignore_ascii_case(known.as_str().as_bytes())
+                    && let Ok(value) = HeaderValue::from_bytes(value.trim_ascii())
+                {
+                    headers.append(known, value);
+                }
+            }
+        }
+        Self::of(&headers)
+    }
+
     /// The header lines that say both.
     pub fn lines(&self) -> [(&'static str, &HeaderValue); 2] {
         [
@@ -145,6 +164,16 @@ mod tests {
         let trace = Trace::of(&headers);
         assert_eq!(trace.correlation_id.len(), 32);
         assert!(is_traceparent(trace.parent.as_bytes()));
+    }
+
+    #[test]
+    fn identifiers_are_read_of_what_is_no_head() {
+        let raw = b"GET /a\\b HTTP/1.1\r\nhost: h\r\nX-Correlation-Id: mine \r\n\r\nx-correlation-id: body";
+        assert_eq!(Trace::of_raw(raw).correlation_id, "mine");
+        assert_eq!(
+            Trace::of_raw(b"x-correlation-id: a").correlation_id.len(),
+            32
+        );
     }
 
     #[test]

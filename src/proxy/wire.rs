@@ -109,6 +109,15 @@ impl Wire {
         }
     }
 
+    /// Forgets what has been read of the current body; says whether that is the rest of it.
+    pub fn discard_read(&mut self) -> bool {
+        match self.framing.take(&self.inbox) {
+            Ok(taken) => self.inbox.advance(taken),
+            Err(_) => return false,
+        }
+        self.framing.is_done()
+    }
+
     /// Reads and forgets what is left of the current body, up to `bytes`; says whether that was all of it. The caller
     /// bounds the time.
     pub async fn discard(&mut self, mut bytes: usize) -> bool {

@@ -406,3 +406,23 @@ async fn a_panic_ends_one_request_alone() {
     bystander.send(request("GET /open/x", &[])).await;
     assert_eq!(bystander.answer().await.status, 200);
 }
+
+#[tokio::test]
+async fn what_was_sent_before_a_drain_is_answered() {
+    let upstream = Recorder::start().await;
+    let gateway = Setup::new(upstream.address).start();
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = gateway.connect().await;
+        client.send(request("GET /open/x", &[])).await;
+        assert_eq!(client.answer().await.status, 200);
+        clients.push(client);
+    }
+    for client in &mut clients {
+        client.send(request("GET /open/x", &[])).await;
+    }
+    gateway.gateway.drain().await;
+    for client in &mut clients {
+        assert_eq!(client.answer().await.status, 200);
+    }
+}

@@ -361,3 +361,67 @@ async fn the_version_of_an_answer_is_ours() {
     let answer = gateway.ask(request("GET /open/x", &[])).await;
     assert!(answer.head.starts_with("HTTP/1.1 200 OK\r\n"), "{answer:?}");
 }
+
+#[tokio::test]
+async fn no_key_goes_upstream_wherever_it_stands() {
+    let upstream = Recorder::start().await;
+    let gateway = Setup::new(upstream.address)
+        .source(CredentialSource::WebSocketProtocol)
+        .source(CredentialSource::Query("api_key".to_owned()))
+        .start();
+    let lines = [
+        format!("authorization: Bearer=\"{KEY}\""),
+        format!("sec-websocket-protocol: chat, {KEY}"),
+        format!("x_prismeai_api_key: {KEY}"),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let target = format!("GET /open/x?api_key[%ff]={KEY}&a=b");
+    assert_eq!(gateway.ask(request(&target, &lines)).await.status, 200);
+    let received = upstream.one();
+    assert!(!received.contains(KEY), "{received:?}");
+    assert_eq!(received.request_line(), "GET /open/x?a=b HTTP/1.1");
+    assert_eq!(received.headers("sec-websocket-protocol"), ["chat"]);
+
+    let mut odd =
+        format!("GET /any/x HTTP/1.1\r\nhost: gw.test\r\nsec-websocket-protocol: bearer, {KEY}, ")
+            .into_bytes();
+    odd.extend_from_slice(b"\xe9\r\n\r\n");
+    let mut client = gateway.connect().await;
+    client.send(odd).await;
+    assert_eq!(client.answer().await.status, 200);
+    let received = upstream.requests().pop().unwrap();
+    assert!(!received.contains(KEY), "{received:?}");
+}
+
+#[tokio::test]
+async fn what_claims_another_request_line_is_removed() {
+    let upstream = Recorder::start().await;
+    let gateway = Setup::new(upstream.address).start();
+    let claims = [
+        "x-envoy-original-path: /a",
+        "x-override-url: /a",
+        "x-http-path-override: /a",
+        "x-http-host-override: a",
+        "X_HTTP_Method_Override: DELETE",
+        "x-host: a",
+    ];
+    gateway.ask(request("GET /open/x", &claims)).await;
+    let received = upstream.one();
+    for claim in claims {
+        let name = claim.split(':').next().unwrap();
+        assert!(received.headers(name).is_empty(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn another_protocol_is_only_named_where_it_begins() {
+    let upstream = Recorder::answering(|_| {
+        b"HTTP/1.1 200 OK\r\nupgrade: h2c\r\nconnection: upgrade\r\ncontent-length: 0\r\n\r\n"
+            .to_vec()
+    })
+    .await;
+    let gateway = Setup::new(upstream.address).start();
+    let answer = gateway.ask(request("GET /open/x", &[])).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.headers("upgrade").is_empty(), "{answer:?}");
+}

@@ -182,3 +182,18 @@ async fn trust_is_a_matter_of_the_listener() {
     );
     assert_eq!(upstream.one().headers("x-prismeai-user-id"), ["u1"]);
 }
+
+#[tokio::test]
+async fn a_header_that_says_nothing_or_says_it_twice_names_nobody() {
+    let upstream = Recorder::start().await;
+    let gateway = gateway(&upstream, &["127.0.0.1/32"], UserTokens::Reject);
+    for (lines, status) in [
+        (&[USER][..], 200),
+        (&["x-prismeai-user-id:"], 401),
+        (&["x-keyward-org: "], 401),
+        (&[USER, "x-prismeai-user-id: u2"], 401),
+    ] {
+        let answer = gateway.ask(request("GET /named/x", lines)).await;
+        assert_eq!(answer.status, status, "{lines:?}");
+    }
+}

@@ -102,7 +102,10 @@ async fn places_of_a_route_are_its_own_and_given_back() {
     );
     passes("/any/y").await;
     // A place is taken under the rules that come after as well.
-    gateway.gateway.reload(setup(address, ceilings).rules());
+    gateway
+        .gateway
+        .reload(setup(address, ceilings).rules())
+        .await;
     let answer = gateway.ask(request("GET /open/y", &[])).await;
     assert_eq!(answer.status, 503);
     upstream.send(LAST).await;

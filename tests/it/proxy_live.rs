@@ -85,6 +85,8 @@ async fn a_request_that_waits_for_its_answer_is_refused() {
         .await;
     let answer = client.answer().await;
     assert_eq!((answer.status, &*answer.reason()), (401, "revoked_key"));
+    let challenge = answer.headers("www-authenticate");
+    assert!(challenge[0].contains("invalid_token"), "{challenge:?}");
 }
 
 #[tokio::test]
@@ -144,6 +146,20 @@ async fn what_outlives_its_key_is_ended() {
     let (mut client, _serving) = streaming(&gateway, &upstream, &key()).await;
     now.store(expires_at.as_millis(), Ordering::SeqCst);
     assert_eq!(client.next_bytes().await, b"");
+}
+
+#[tokio::test]
+async fn what_passes_without_a_judged_key_does_not_end_with_it() {
+    let (gateway, upstream) = set_up(|setup| setup).await;
+    gateway
+        .change(|record| record.status = KeyStatus::Disabled)
+        .await;
+    let asked = request("GET /shadow/x", &[&key()]);
+    let (mut client, mut serving) = under_way(&gateway, &upstream, asked).await;
+    gateway.remove_key().await;
+    let ok = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    serving.write_all(ok).await.unwrap();
+    assert_eq!(client.answer().await.status, 200);
 }
 
 #[tokio::test]

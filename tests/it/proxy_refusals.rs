@@ -321,3 +321,36 @@ async fn a_head_request_is_refused_without_a_body() {
     client.send(request("GET /open/x", &[])).await;
     assert_eq!(client.answer().await.status, 200);
 }
+
+#[tokio::test]
+async fn a_refusal_at_the_door_echoes_what_the_request_is_called() {
+    let upstream = Recorder::start().await;
+    let gateway = Setup::new(upstream.address).start();
+    let asked = request("GET /open/a\\b", &["x-correlation-id: mine"]);
+    let answer = gateway.ask(asked).await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.headers("x-correlation-id"), ["mine"]);
+}
+
+#[tokio::test]
+async fn a_refused_body_of_unknown_length_ends_the_connection_unless_it_is_here() {
+    let upstream = Recorder::start().await;
+    let gateway = Setup::new(upstream.address).start();
+    let head = request("POST /any/x", &["transfer-encoding: chunked"]);
+    for (body, connection) in [("0\r\n\r\n", "keep-alive"), ("5\r\nhel", "close")] {
+        let answer = gateway.ask(format!("{head}{body}")).await;
+        assert_eq!(answer.status, 401);
+        assert_eq!(answer.headers("connection"), [connection]);
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_given_up_was_not_allowed() {
+    let upstream = Recorder::start().await;
+    let gateway = Setup::new(upstream.address).start();
+    let mut client = gateway.connect().await;
+    client.send("GET /open/x HTTP/1.1\r\nHo").await;
+    drop(client);
+    let line = r#"keyward_requests_total{reason="abandoned",route="-",status="499"}"#;
+    gateway.counted(line, 1.0).await;
+}

@@ -201,7 +201,7 @@ async fn a_reload_holds_from_the_next_request_on() {
     client.answer().await;
     let rules = Setup::new(two.address).rules();
     assert!(rules.rulebook.policy(RouteId(0)).is_some());
-    gateway.gateway.reload(rules);
+    gateway.gateway.reload(rules).await;
     client.send(request("GET /open/x", &[])).await;
     client.answer().await;
     assert_eq!((one.requests().len(), two.requests().len()), (1, 1));
@@ -216,7 +216,8 @@ async fn an_endpoint_can_be_a_name() {
         port: upstream_server.address.port(),
     }];
     let gateway = Setup::of(config).start();
-    while failure_status(&gateway).await != 200 {}
+    // From the first request on: nothing is accepted before names have been looked up.
+    assert_eq!(failure_status(&gateway).await, 200);
     assert!(!upstream_server.requests().is_empty());
 }
 

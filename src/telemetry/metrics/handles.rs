@@ -24,6 +24,8 @@ pub enum Outcome {
     Allowed(u16),
     /// It was refused, by us, at any point.
     Refused(Reason),
+    /// The client left before anything was decided.
+    Abandoned,
 }
 
 impl Outcome {
@@ -35,6 +37,7 @@ impl Outcome {
         match self {
             Self::Allowed(status) => status,
             Self::Refused(reason) => reason.status(),
+            Self::Abandoned => Self::CLIENT_LEFT.status(),
         }
     }
 
@@ -43,6 +46,7 @@ impl Outcome {
         match self {
             Self::Allowed(_) => "allowed",
             Self::Refused(reason) => reason.as_str(),
+            Self::Abandoned => "abandoned",
         }
     }
 }
@@ -79,6 +83,7 @@ impl RouteMetrics {
         match outcome {
             Outcome::Allowed(status) => handles.allowed(status, &self.requests).inc(),
             Outcome::Refused(reason) => handles.refused(reason, &self.requests).inc(),
+            Outcome::Abandoned => handles.abandoned(&self.requests).inc(),
         }
         handles
             .seconds
@@ -124,6 +129,7 @@ struct Handles {
     refused: [Cell; Reason::ALL.len()],
     allowed: [OnceLock<Box<[Cell; CLASS]>>; 5],
     allowed_other: Cell,
+    abandoned: Cell,
     open: Cell,
     optional: Cell,
     shadow: Cell,
@@ -139,6 +145,7 @@ impl Handles {
             refused: [const { OnceLock::new() }; _],
             allowed: [const { OnceLock::new() }; _],
             allowed_other: OnceLock::new(),
+            abandoned: OnceLock::new(),
             open: OnceLock::new(),
             optional: OnceLock::new(),
             shadow: OnceLock::new(),
@@ -159,6 +166,14 @@ impl Handles {
                 let status = outcome.status().to_string();
                 requests.with_label_values(&[&*self.name, &status, outcome.reason()])
             })
+    }
+
+    fn abandoned(&self, requests: &IntCounterVec) -> &IntCounter {
+        let outcome = Outcome::Abandoned;
+        self.abandoned.get_or_init(|| {
+            let status = outcome.status().to_string();
+            requests.with_label_values(&[&*self.name, &status, outcome.reason()])
+        })
     }
 
     fn allowed(&self, status: u16, requests: &IntCounterVec) -> &IntCounter {

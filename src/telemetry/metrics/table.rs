@@ -69,7 +69,7 @@ macro_rules! table {
 
 table! {
     REQUESTS = "keyward_requests_total", Kind::Counter, ["route", "status", "reason"],
-        "Finished requests; reason is `allowed` or the reason of the refusal, route is `-` before one was chosen, status 499 is a client that left.";
+        "Finished requests; reason is `allowed` or the reason of the refusal, route is `-` before one was chosen, status 499 is a client that left, reason `abandoned` one that left before anything was decided.";
     UNAUTHENTICATED = "keyward_unauthenticated_total", Kind::Counter, ["route", "kind"],
         "Requests that passed without a judged key: `anonymous`, `optional`, `shadow`, `user_token` or `trusted_identity`.";
     REQUEST_SECONDS_BY_ROUTE = "keyward_request_duration_seconds", Kind::Histogram(REQUEST_SECONDS), ["route"],

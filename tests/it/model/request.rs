@@ -205,6 +205,14 @@ pub fn header_value(
     headers: &[(String, Vec<u8>)],
     name: &str,
 ) -> Result<Option<String>, Ambiguous> {
+    // Names that differ in case, `_`, `.` and `-` alone are one to some upstream.
+    let folded = |name: &str| name.to_ascii_lowercase().replace(['_', '.'], "-");
+    let misspelt = |(other, _): &(String, Vec<u8>)| {
+        folded(other) == folded(name) && !other.eq_ignore_ascii_case(name)
+    };
+    if headers.iter().any(misspelt) {
+        return Err(Ambiguous);
+    }
     let values: Vec<&Vec<u8>> = values_of(headers, name);
     match values[..] {
         [] => Ok(None),

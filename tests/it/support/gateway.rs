@@ -120,6 +120,12 @@ impl Setup {
                 &[Method::GET],
             ),
             (
+                "shadow",
+                "/shadow/{*rest}",
+                Requirement::Authenticated,
+                &[Method::GET],
+            ),
+            (
                 "any",
                 "/any/{*rest}",
                 Requirement::Authenticated,
@@ -133,11 +139,11 @@ impl Setup {
             methods: methods.to_vec(),
             options: MatchOptions::default(),
         });
-        let policies = routes.iter().map(|(_, _, requirement, _)| Policy {
+        let policies = routes.iter().map(|(name, _, requirement, _)| Policy {
             requirement: requirement.clone(),
             optional: false,
             user_tokens: self.user_tokens,
-            shadow: false,
+            shadow: *name == "shadow",
             forward: self.forward,
             encoded_slash: false,
             matrix: false,

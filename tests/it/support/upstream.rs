@@ -124,7 +124,8 @@ async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Receive
         }
         read(stream, buffer).await?;
     };
-    let head = String::from_utf8(buffer.drain(..end).collect()).unwrap();
+    let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
+    buffer.drain(..end);
     let mut received = Received {
         head,
         ..Received::default()
