@@ -18,10 +18,10 @@ test: ## everything that CI runs
 	@scripts/need cargo cc cmake curl nextest
 	@scripts/check
 
-soak: ## the long versions of the tests: 1,000,000 checks against the model, more and longer kills
+soak: ## the long versions of the tests: 1,000,000 checks against the model and CASL, more and longer kills
 	@scripts/need cargo cc cmake nextest
 	KEYWARD_CHECKS=1000000 KEYWARD_KILLS=$${KEYWARD_KILLS:-200} \
-	    cargo nextest run --release --locked --no-capture -E 'test(/authz_properties|kill/)'
+	    cargo nextest run --release --locked --no-capture -E 'test(/authz_properties|casl|kill/)'
 
 bench: ## criterion: hashing, look-up, route, authorise, whole decision
 	@scripts/need cargo cc cmake

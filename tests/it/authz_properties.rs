@@ -23,9 +23,9 @@ use crate::model::requirement::{Families, Scope};
 use crate::model::route::Choice;
 
 const CHECKS: u64 = 100_000;
-const SEED: u64 = 20_261_120;
+pub const SEED: u64 = 20_261_120;
 
-fn setting(name: &str, default: u64) -> u64 {
+pub fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
 

@@ -6,6 +6,8 @@ mod authz_corpus;
 mod authz_properties;
 mod bridge;
 #[cfg(feature = "cli")]
+mod casl;
+#[cfg(feature = "cli")]
 mod config_check;
 #[cfg(feature = "cli")]
 mod config_coverage;

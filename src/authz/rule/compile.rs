@@ -26,8 +26,22 @@ pub const PATH_SEGMENTS_MAX: usize = 32;
 /// Patterns (`$regex`) a key, at most: each takes memory of its own.
 pub const PATTERNS_MAX: usize = 32;
 
-/// Names that reach into JavaScript itself.
-const RESERVED: [&str; 3] = ["__proto__", "constructor", "prototype"];
+/// Names that reach into JavaScript itself: CASL finds in every object what is under them, or fails.
+const RESERVED: [&str; 13] = [
+    "__defineGetter__",
+    "__defineSetter__",
+    "__lookupGetter__",
+    "__lookupSetter__",
+    "__proto__",
+    "constructor",
+    "hasOwnProperty",
+    "isPrototypeOf",
+    "propertyIsEnumerable",
+    "prototype",
+    "toLocaleString",
+    "toString",
+    "valueOf",
+];
 /// The greatest whole number up to which JavaScript tells all of them apart.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 

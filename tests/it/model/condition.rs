@@ -307,7 +307,21 @@ fn fill(text: &str, placeholders: &Placeholders) -> Option<String> {
 
 /// Whether conditions would be taken on write.
 pub fn are_good(conditions: &Value, level: usize) -> bool {
-    let reserved = ["__proto__", "constructor", "prototype"];
+    let reserved = [
+        "__defineGetter__",
+        "__defineSetter__",
+        "__lookupGetter__",
+        "__lookupSetter__",
+        "__proto__",
+        "constructor",
+        "hasOwnProperty",
+        "isPrototypeOf",
+        "propertyIsEnumerable",
+        "prototype",
+        "toLocaleString",
+        "toString",
+        "valueOf",
+    ];
     level <= 8
         && matches!(conditions, Value::Object(_))
         && members(conditions).iter().all(|(path, operand)| {
