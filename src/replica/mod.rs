@@ -138,7 +138,6 @@ impl Replica {
             SecretDigest::Blake3(digest) => *digest,
             SecretDigest::Sha256(digest) => KeyDigest::from_bytes(digest.0),
         };
-        self.principals.approach(&digest);
         let Some(found) = snapshot.find(secret) else {
             self.unknown.fetch_add(1, Ordering::Relaxed);
             return KeyLookup::Unknown;

@@ -7,7 +7,6 @@
 //! Which principals are kept is moka's to decide. Before it lies a plain table with one place for each digest,
 //! because a hit in moka, with the accounts that it keeps of hits, costs several times the rest of a look-up.
 
-use std::hint;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -72,14 +71,6 @@ impl Principals {
             stale: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         }
-    }
-
-    /// Has the place of a digest brought from memory while its key is looked up in the snapshot.
-    pub(super) fn approach(&self, digest: &KeyDigest) {
-        hint::black_box(
-            self.place(digest)
-                .is_some_and(|place| place.0.is_poisoned()),
-        );
     }
 
     /// The principal of a secret that was found in `snapshot`, compiled from that version of its key. `None`
