@@ -155,34 +155,14 @@ impl<'p> Compiler<'p> {
                 }
                 continue;
             }
-            let operator = if path.is_itself() {
-                self.operator_on_item(name, operand, operators, &place, level)?
-            } else {
-                self.operator(name, operand, operators, &place, level)?
-            };
+            if path.is_itself() {
+                check_on_item(name, operand, &place)?;
+            }
+            let operator = self.operator(name, operand, operators, &place, level)?;
             let path = path.clone();
             conditions.push(Condition { path, operator });
         }
         Ok(())
-    }
-
-    /// Two operators that mean something else on an item itself in CASL, by accident.
-    fn operator_on_item(
-        &mut self,
-        name: &str,
-        operand: &Value,
-        siblings: &Members,
-        place: &str,
-        level: usize,
-    ) -> Result<Operator, Fault> {
-        match (name, operand) {
-            ("$exists", _) => Err(Fault::new(place, "an item always exists")),
-            ("$eq" | "$ne", Value::Null) => Err(Fault::new(
-                place,
-                "an item is compared with `null` by `$in` or `$nin`",
-            )),
-            _ => self.operator(name, operand, siblings, place, level),
-        }
     }
 
     fn operator(
@@ -319,6 +299,16 @@ impl<'p> Compiler<'p> {
         self.operators(&Path::default(), members, place, level + 1, &mut conditions)?;
         Ok(Operator::Item(Conditions(conditions)))
     }
+}
+
+/// Refuses two operators that mean something else on an item itself in CASL, by accident.
+fn check_on_item(name: &str, operand: &Value, place: &str) -> Result<(), Fault> {
+    let message = match (name, operand) {
+        ("$exists", _) => "an item always exists",
+        ("$eq" | "$ne", Value::Null) => "an item is compared with `null` by `$in` or `$nin`",
+        _ => return Ok(()),
+    };
+    Err(Fault::new(place, message))
 }
 
 /// Whether a name is that of an operator, known or not. A placeholder begins with `$` too.
