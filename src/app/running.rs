@@ -101,9 +101,7 @@ impl Source for Embedded {
 pub fn start(plan: Plan) -> Result<Running, StartError> {
     let grace = plan.gateway.graceful_shutdown;
     let runtime = runtime().map_err(StartError::Threads)?;
-    let signals = runtime
-        .block_on(async { Signals::listen() })
-        .map_err(StartError::Threads)?;
+    let signals = Signals::listen(grace).map_err(StartError::Threads)?;
     let listener = listen(plan.control.listen)?;
     let control_address = listener.local_addr().unwrap_or(plan.control.listen);
     let replica = Replica::new(plan.replica);
@@ -220,15 +218,8 @@ impl Running {
         self.runtime
             .block_on(until_told_to_end(&mut self.signals, &self.reloader));
         tracing::info!("ending: no new connections, what is in flight is finished");
-        let drained = self.runtime.block_on(async {
-            tokio::select! {
-                () = end(&self.gateway, &self.stop, &mut self.serving) => true,
-                () = until_told_to_end_again(&mut self.signals) => false,
-            }
-        });
-        if !drained {
-            std::process::exit(0);
-        }
+        self.runtime
+            .block_on(end(&self.gateway, &self.stop, &mut self.serving));
         let flush = usage::flush(&self.replica, self.control.keys());
         let flushed = self
             .runtime
@@ -245,10 +236,6 @@ async fn until_told_to_end(signals: &mut Signals, reloader: &Reloader) {
         // What comes of it is logged where it happens.
         let _ = reloader.reload().await;
     }
-}
-
-async fn until_told_to_end_again(signals: &mut Signals) {
-    while signals.next().await == Signal::Reload {}
 }
 
 /// The gateway first, so that what it lets through last is still judged by current keys.

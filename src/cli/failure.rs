@@ -1,6 +1,8 @@
-//! How a command fails: one line that says what happened and what to do, and exit code 1.
+//! How a command fails: one line that says what happened and what to do, and exit code 1, or 2 where it was typed
+//! wrongly.
 //!
-//! Knows nothing of what commands do. Usage errors are clap's, with exit code 2.
+//! Knows nothing of what commands do. Most usage errors are clap's; those here depend on more than one argument, or must
+//! not repeat what was typed.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -11,6 +13,8 @@ use std::io;
 pub enum Failure {
     /// To be told to whoever typed the command.
     Told(String),
+    /// It was typed wrongly.
+    Usage(String),
     /// Standard output could not be written.
     Output(io::Error),
 }
@@ -19,6 +23,11 @@ impl Failure {
     /// A failure with this line (or these lines, for a list of mistakes).
     pub fn told(line: impl Into<String>) -> Self {
         Self::Told(line.into())
+    }
+
+    /// A failure of whoever typed the command.
+    pub fn usage(line: impl Into<String>) -> Self {
+        Self::Usage(line.into())
     }
 
     /// A failure with the whole chain of an error, outermost first.
@@ -31,10 +40,18 @@ impl Failure {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
+    /// The code with which the process ends.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Told(_) | Self::Output(_) => 1,
+            Self::Usage(_) => 2,
+        }
+    }
+
     /// What is printed.
     pub fn line(&self) -> String {
         match self {
-            Self::Told(line) => line.clone(),
+            Self::Told(line) | Self::Usage(line) => line.clone(),
             Self::Output(error) => format!("standard output cannot be written: {error}"),
         }
     }
@@ -47,13 +64,16 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// An error and its sources in one line.
+/// An error and its sources in one line. A source that the error before it has quoted is not repeated.
 pub fn chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
-        // Writing to a string does not fail.
-        let _ = write!(line, ": {inner}");
+        let text = inner.to_string();
+        if !line.ends_with(&text) {
+            // Writing to a string does not fail.
+            let _ = write!(line, ": {text}");
+        }
         source = inner.source();
     }
     line
@@ -70,6 +90,15 @@ mod tests {
         struct Outer(#[source] io::Error);
         let error = Outer(io::Error::other("disk on fire"));
         assert_eq!(Failure::chain(&error).line(), "cannot open: disk on fire");
+    }
+
+    #[test]
+    fn a_chain_says_nothing_twice() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the database failed: {0}")]
+        struct Outer(#[source] io::Error);
+        let error = Outer(io::Error::other("disk on fire"));
+        assert_eq!(chain(&error), "the database failed: disk on fire");
     }
 
     #[test]

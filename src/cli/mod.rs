@@ -61,33 +61,55 @@ struct CompletionsArgs {
 
 /// Runs what the process was called with, and says with which code it ends.
 pub fn main() -> ExitCode {
-    let command = Cli::parse().command;
-    // Not locked: the access log of `run` is written there by another thread.
-    let mut out = io::stdout();
-    let done = run(command, &mut out).and_then(|()| out.flush().map_err(Failure::from));
+    let done = match Cli::try_parse() {
+        Ok(Cli { command }) => run(command, &mut io::stdout()),
+        Err(unusual) => return told_by_clap(&unusual),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
-            // Standard error is the last place to complain; when it is gone, the code has to do.
-            let _ = writeln!(io::stderr(), "keyward: {}", failure.line());
-            ExitCode::FAILURE
+            complain(&failure);
+            ExitCode::from(failure.code())
         }
     }
 }
 
+/// Prints help, the version or what was typed wrongly.
+fn told_by_clap(unusual: &clap::Error) -> ExitCode {
+    let printed = unusual.print().and_then(|()| io::stdout().flush());
+    match printed.map_err(Failure::from) {
+        Err(failure) if !unusual.use_stderr() && !failure.is_closed_pipe() => {
+            complain(&failure);
+            ExitCode::from(failure.code())
+        }
+        Ok(()) | Err(_) => u8::try_from(unusual.exit_code()).map_or(ExitCode::FAILURE, Into::into),
+    }
+}
+
+fn complain(failure: &Failure) {
+    // Standard error is the last place to complain; when it is gone, the code has to do.
+    let _ = writeln!(io::stderr(), "keyward: {}", failure.line());
+}
+
 fn run(command: Command, out: &mut dyn Write) -> Result<(), Failure> {
     match command {
-        Command::Quickstart(args) => quickstart::run(&args, out),
-        Command::Run(args) => run::run(args),
-        Command::Check(args) => check::run(&args, out),
-        Command::Explain(args) => explain::run(&args, out),
-        Command::Decide(_) => decide::run(&mut io::stdin().lock(), out),
-        Command::Keys(args) => keys::run(*args, out),
-        Command::Schema(_) => schema::run(out),
-        Command::Completions(args) => {
-            clap_complete::generate(args.shell, &mut Cli::command(), "keyward", &mut &mut *out);
-            Ok(())
-        }
+        // Its standard output belongs to the access log, whose writer may hang in it for ever.
+        Command::Run(args) => return run::run(args),
+        Command::Quickstart(args) => quickstart::run(&args, out)?,
+        Command::Check(args) => check::run(&args, out)?,
+        Command::Explain(args) => explain::run(&args, out)?,
+        Command::Decide(_) => decide::run(&mut io::stdin().lock(), out)?,
+        Command::Keys(args) => keys::run(*args, out)?,
+        Command::Schema(_) => schema::run(out)?,
+        Command::Completions(args) => completions(&args, out)?,
     }
+    Ok(out.flush()?)
+}
+
+fn completions(args: &CompletionsArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    // The generator takes any output that fails for a bug.
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "keyward", &mut script);
+    Ok(out.write_all(&script)?)
 }

@@ -39,6 +39,8 @@ mod e2e_cli;
 #[cfg(feature = "cli")]
 mod e2e_explain;
 #[cfg(feature = "cli")]
+mod e2e_output;
+#[cfg(feature = "cli")]
 mod e2e_policies;
 #[cfg(feature = "cli")]
 mod e2e_process;

@@ -73,17 +73,15 @@ pub fn run(args: &CheckArgs, out: &mut dyn Write) -> Result<(), Failure> {
     };
     match config::load(&args.config, &config::environment, flags) {
         Err(mistakes) => {
-            if args.json {
-                let mistakes = mistakes.list();
-                print_json(
-                    out,
-                    &Report {
-                        mistakes,
-                        ..Report::default()
-                    },
-                )?;
-            }
-            Err(Failure::told(mistakes.to_string()))
+            let report = Report {
+                mistakes: mistakes.list(),
+                ..Report::default()
+            };
+            let printed = match args.json {
+                true => print_json(out, &report),
+                false => Ok(()),
+            };
+            judged(printed, Some(mistakes.to_string()))
         }
         Ok(resolved) => {
             let api = args.openapi.as_deref().map(openapi::read).transpose();
@@ -106,24 +104,33 @@ fn report(
         coverage::cover(spec, api, args.host.as_deref(), table, &resolved.routes)
     });
     let refusal = refusal(args, resolved, coverage.as_ref());
-    if args.json {
-        let report = Report {
-            ok: refusal.is_none(),
-            mistakes: &[],
-            warnings: &resolved.warnings,
-            routes: &resolved.routes,
-            openapi: coverage.as_ref(),
-        };
-        print_json(out, &report)?;
-    } else {
-        match &coverage {
-            // The question was about operations; the warnings are still counted.
-            Some(coverage) => table::print(out, coverage)?,
-            None => print_warnings(out, resolved)?,
+    let printed = match (args.json, &coverage) {
+        (true, _) => {
+            let report = Report {
+                ok: refusal.is_none(),
+                mistakes: &[],
+                warnings: &resolved.warnings,
+                routes: &resolved.routes,
+                openapi: coverage.as_ref(),
+            };
+            print_json(out, &report)
         }
-        print_summary(out, resolved)?;
+        // The question was about operations; the warnings are still counted.
+        (false, Some(coverage)) => table::print(out, coverage)
+            .map_err(Failure::from)
+            .and_then(|()| print_summary(out, resolved)),
+        (false, None) => print_warnings(out, resolved).and_then(|()| print_summary(out, resolved)),
+    };
+    judged(printed, refusal)
+}
+
+/// What a check comes to. Whoever reads no more of it (`keyward check … | head`) still gets the right code.
+fn judged(printed: Result<(), Failure>, refusal: Option<String>) -> Result<(), Failure> {
+    match (printed, refusal) {
+        (Err(failure), refusal) if !(failure.is_closed_pipe() && refusal.is_some()) => Err(failure),
+        (_, Some(refusal)) => Err(Failure::told(refusal)),
+        (printed, None) => printed,
     }
-    refusal.map_or(Ok(()), |message| Err(Failure::told(message)))
 }
 
 /// Why a configuration that loads is not good enough.
