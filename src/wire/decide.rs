@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json, json};
 
 use super::grants::{member_names, parse};
-use super::value::{parse_json_as, to_authz};
+use super::value::{parse_json, to_authz};
 use crate::authz::{
     AccessLevel, AccessRequirement, Check, Determination, Family, FamilyRequirements,
     OrgRequirement, ProjectRequirement, RawGrants, RequiredPermission, RequiredScope,
@@ -79,7 +79,12 @@ struct AccessCheck {
 }
 
 fn read_line(line: &str) -> Result<(Family, Json, Check), String> {
-    let Line { grants, check } = parse_json_as(line).map_err(|error| error.to_string())?;
+    let line = parse_json(line).map_err(|error| error.to_string())?;
+    // Serde would read a list of its members' values too.
+    let Json::Object(_) = line else {
+        return Err("the line is no object with `grants` and a `check`".to_owned());
+    };
+    let Line { grants, check } = serde_json::from_value(line).map_err(|error| error.to_string())?;
     let family = family_of(&check);
     let names = member_names(family);
     if let Some(name) = grants.keys().find(|name| !names.contains(&name.as_str())) {
@@ -385,6 +390,7 @@ mod tests {
             r#"{"grants":{}}"#,
             r#"{"grants":{},"check":{},"more":1}"#,
             r#"{"grants":[],"check":{}}"#,
+            r#"[{"permissions":["*"]},{"permissions":["a:b"]}]"#,
             r#"{"grants":{"permissions":[]},"check":{"permissions":["a:*"]}}"#,
             r#"{"grants":{"permissions":[]},"check":{"permissions":["a"]}}"#,
             r#"{"grants":{"permissions":[]},"check":{"scopes":["a:*"]}}"#,

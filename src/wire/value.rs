@@ -30,14 +30,6 @@ pub fn parse_json(text: &str) -> Result<Json, InvalidJson> {
         .map_err(|error| InvalidJson(error.to_string()))
 }
 
-/// Parses a value of type `T` from JSON text as strictly as [`parse_json`] does.
-///
-/// # Errors
-/// As [`parse_json`], and whatever `T` refuses.
-pub fn parse_json_as<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, InvalidJson> {
-    T::deserialize(parse_json(text)?).map_err(|error| InvalidJson(error.to_string()))
-}
-
 /// A JSON value in which no object, at any depth, has a name twice.
 #[derive(Debug)]
 pub struct StrictJson(pub Json);
