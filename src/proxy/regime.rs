@@ -10,7 +10,7 @@ use super::config::{RouteSettings, Rules};
 use super::forward::Hygienes;
 use super::limits::Places;
 use super::upstream::Upstream;
-use crate::authz::{CredentialSource, RouteId, Timestamp};
+use crate::authz::{RouteId, Timestamp};
 use crate::replica::Replica;
 use crate::telemetry::redact::Redactor;
 use crate::telemetry::{AccessLog, Metrics, RouteMetrics, UpstreamMetrics};
@@ -82,15 +82,6 @@ impl Regime {
         });
         let names = rules.rulebook.routes().specs().iter();
         let credentials = rules.rulebook.credentials();
-        let queries = credentials
-            .sources
-            .iter()
-            .filter_map(|source| match source {
-                CredentialSource::Query(name) => Some(name.as_str()),
-                CredentialSource::Bearer
-                | CredentialSource::Header(_)
-                | CredentialSource::WebSocketProtocol => None,
-            });
         Self {
             upstreams: upstreams.collect(),
             routes: commons
@@ -102,7 +93,7 @@ impl Regime {
                     .iter()
                     .map(|upstream| upstream.name.as_str()),
             ),
-            redactor: Redactor::new(queries),
+            redactor: Redactor::of(&credentials.sources),
             hygiene: Hygienes::new(&rules.identity, credentials),
             places,
             rules,

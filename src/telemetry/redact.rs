@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::authz::KeyForm;
+use crate::authz::{CredentialSource, KeyForm};
 
 /// What stands where a secret was.
 pub const REDACTED: &str = "[redacted]";
@@ -25,6 +25,16 @@ impl Redactor {
         Self {
             query: query.into_iter().map(Into::into).collect(),
         }
+    }
+
+    /// What a configuration that takes keys from these places needs.
+    pub fn of(sources: &[CredentialSource]) -> Self {
+        Self::new(sources.iter().filter_map(|source| match source {
+            CredentialSource::Query(name) => Some(name),
+            CredentialSource::Bearer
+            | CredentialSource::Header(_)
+            | CredentialSource::WebSocketProtocol => None,
+        }))
     }
 
     /// A request target, in any form. Replaced are: the segment after `/security/apikeys/`, every segment, name

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::e2e_support::{Ended, Quickstart, finish, keyward, send};
+use crate::e2e_support::{Ended, Quickstart, finish, keyward, run, send};
 
 const CONFIGURATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/quickstart.yaml");
 
@@ -137,4 +137,70 @@ fn people_are_told_step_by_step() {
         ended.stdout
     );
     assert!(!ended.stdout.contains('\u{1b}'), "colour in a pipe");
+}
+
+#[test]
+fn a_key_that_stands_in_the_request_is_not_repeated() {
+    let quickstart = Quickstart::start();
+    let key = quickstart.key("org");
+    let shown = quickstart.key("org");
+    for url in [
+        format!("/a/{key}"),
+        format!("/v2/orgs/{key}/api-keys"),
+        format!("http://{key}.example.com/a"),
+        format!("/v1/agents/{key}"),
+        format!("/v1/agents/a1?x={key}"),
+        format!("/a/../{key}"),
+        key.to_owned(),
+    ] {
+        for json in [&[][..], &["--json"]] {
+            let args = [json, &["--key", shown, "GET", &url]].concat();
+            let said = explain(&quickstart, &args, "");
+            let said = format!("{}{}", said.stdout, said.stderr);
+            assert!(!said.is_empty() && !said.contains(key), "{url}: {said}");
+        }
+    }
+    let said = explain(&quickstart, &["GET", &format!("/a/{key}")], "");
+    assert!(
+        said.stdout.contains("GET /a/[redacted] on localhost"),
+        "{said:?}"
+    );
+    let named = explain(&quickstart, &["--key-id", key, "GET", "/a"], "");
+    assert!(
+        named.code == Some(1) && !named.stderr.contains(key),
+        "{named:?}"
+    );
+}
+
+#[test]
+fn white_space_around_a_key_is_nobodys_and_no_key_is_a_usage_error() {
+    let quickstart = Quickstart::start();
+    let key = format!(" \t{}\r\n\n", quickstart.key("org"));
+    let args = ["--json", "--key", "-", "GET", "/v1/agents/a1"];
+    assert_eq!(
+        as_json(&explain(&quickstart, &args, &key))["decision"],
+        "allow"
+    );
+    for input in ["", "\n", "  \n", &"x".repeat(5_000)] {
+        let ended = explain(&quickstart, &args, input);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    }
+    let empty = explain(&quickstart, &["--key", "", "GET", "/v1/agents/a1"], "");
+    assert_eq!(empty.code, Some(2), "{empty:?}");
+}
+
+#[test]
+fn what_is_no_request_is_a_usage_error() {
+    for args in [
+        &["G T", "/a"][..],
+        &["PUT", "a"],
+        &["-H", "bad", "GET", "/a"],
+    ] {
+        let ended = run(
+            &[&["explain", "--config", CONFIGURATION], args].concat(),
+            "",
+        );
+        assert_eq!(ended.code, Some(2), "{args:?}: {ended:?}");
+    }
 }

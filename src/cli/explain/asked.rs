@@ -29,10 +29,10 @@ impl Asked {
     /// Puts a request together from a method, a URL or path, and `name: value` lines.
     ///
     /// # Errors
-    /// A word that cannot be part of any request.
+    /// A word that cannot be part of any request. It is not repeated: keys are mistyped too.
     pub fn new(method: &str, url: &str, lines: &[String]) -> Result<Self, Failure> {
         let method = Method::from_bytes(method.as_bytes())
-            .map_err(|_| Failure::told(format!("`{method}` is no method: give one such as GET")))?;
+            .map_err(|_| Failure::usage("the method is none: give one such as GET"))?;
         let mut headers = HeaderMap::new();
         for line in lines {
             let (name, value) = header(line)?;
@@ -46,7 +46,7 @@ impl Asked {
         };
         if !headers.contains_key(header::HOST) {
             let value = HeaderValue::from_str(&host).map_err(|_| {
-                Failure::told(format!("`{host}` is no host: give http://HOST/PATH"))
+                Failure::usage("the host of the URL is none: give http://HOST/PATH")
             })?;
             headers.insert(header::HOST, value);
         }
@@ -66,7 +66,7 @@ impl Asked {
     pub fn show(&mut self, token: &str, sources: &[CredentialSource]) -> Result<(), Failure> {
         let value = |text: &str| {
             HeaderValue::from_str(text).map_err(|_| {
-                Failure::told("the key holds what no header can: check it for line ends")
+                Failure::usage("the key holds what no header can: check it for line ends")
             })
         };
         match sources.first() {
@@ -122,7 +122,7 @@ fn header(line: &str) -> Result<(HeaderName, HeaderValue), Failure> {
         Some((name, value))
     });
     // The line is not repeated: it may hold a key.
-    parts.ok_or_else(|| Failure::told("a header given with -H is none: write 'name: value'"))
+    parts.ok_or_else(|| Failure::usage("a header given with -H is none: write 'name: value'"))
 }
 
 /// Authority and target of a URL; a target alone has no authority.
@@ -133,10 +133,9 @@ fn split(url: &str) -> Result<(Option<&str>, &str), Failure> {
     let rest = url
         .strip_prefix("http://")
         .or_else(|| url.strip_prefix("https://"));
+    // Nor is this: a key may stand where the URL should.
     let rest = rest.ok_or_else(|| {
-        Failure::told(format!(
-            "`{url}` is neither a URL nor a path: give http://HOST/PATH or /PATH"
-        ))
+        Failure::usage("the URL is neither a URL nor a path: give http://HOST/PATH or /PATH")
     })?;
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
@@ -167,11 +166,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_told_without_repeating_headers() {
-        assert!(Asked::new("G T", "/", &[]).is_err());
-        assert!(Asked::new("GET", "nonsense", &[]).is_err());
-        let refused = Asked::new("GET", "/", &["secret-without-colon".to_owned()]).unwrap_err();
-        assert!(!refused.line().contains("secret"));
+    fn what_is_no_request_is_told_without_repeating_it() {
+        let header = ["secret-without-colon".to_owned()];
+        for (method, url, headers) in [
+            ("sec ret", "/", &[][..]),
+            ("GET", "secret", &[]),
+            ("GET", "http://secret\u{7f}/", &[]),
+            ("GET", "/", &header),
+        ] {
+            let refused = Asked::new(method, url, headers).unwrap_err();
+            assert_eq!(refused.code(), 2, "{method} {url}");
+            assert!(!refused.line().contains("ret"), "{}", refused.line());
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::authz::{
 use crate::config::{self, Flags, Resolved};
 use crate::control::ReadOnly;
 use crate::replica::{Replica, Snapshot};
+use crate::telemetry::redact::Redactor;
 use asked::Asked;
 use report::{Report, Step, key_in_words};
 
@@ -66,12 +67,13 @@ pub struct ExplainArgs {
 pub fn run(args: &ExplainArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let mut asked = Asked::new(&args.method, &args.url, &args.headers)?;
     asked.trusted_identity = args.trusted_identity;
+    let token = args.key.as_deref().map(read_key).transpose()?;
     let resolved = config::load(&args.config, &config::environment, Flags::default())
         .map_err(|mistakes| Failure::told(mistakes.to_string()))?;
     let keys = Keys::load(&resolved)?;
     let rulebook = &resolved.proxy.rules.rulebook;
     let named = args.key_id.as_ref().map(|id| keys.by_id(id)).transpose()?;
-    if let Some(token) = shown(args, named.as_ref())? {
+    if let Some(token) = token.or_else(|| named.as_ref().map(stand_in)) {
         asked.show(&token, &rulebook.credentials().sources)?;
     }
     let report = explain(&asked, rulebook, &keys, named);
@@ -84,34 +86,41 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The token to show: the one given, or for a key that is known by its id a stand-in of its form.
-fn shown(args: &ExplainArgs, named: Option<&KeyRecord>) -> Result<Option<String>, Failure> {
-    match (args.key.as_deref(), named) {
-        (Some("-"), _) => {
-            let mut token = String::new();
-            io::stdin()
-                .take(KEY_BYTES_MAX)
-                .read_to_string(&mut token)
-                .map_err(|error| {
-                    Failure::told(format!(
-                        "the key cannot be read from standard input: {error}"
-                    ))
-                })?;
-            Ok(Some(token.trim_end_matches(['\r', '\n']).to_owned()))
-        }
-        (Some(token), _) => Ok(Some(token.to_owned())),
-        (None, Some(record)) => Ok(Some(stand_in(record.family()).to_owned())),
-        (None, None) => Ok(None),
+/// The key that was given, or that is on standard input.
+fn read_key(given: &str) -> Result<String, Failure> {
+    let mut token = given.to_owned();
+    if given == "-" {
+        token.clear();
+        let input = io::stdin().take(KEY_BYTES_MAX + 1);
+        let read = { input }.read_to_string(&mut token);
+        read.map_err(|error| {
+            Failure::told(format!(
+                "the key cannot be read from standard input: {error}"
+            ))
+        })?;
     }
+    let token = token.trim();
+    if token.is_empty() {
+        return Err(Failure::usage(
+            "the key is empty: give --key TOKEN, or --key - and the key on standard input",
+        ));
+    }
+    if token.len() as u64 > KEY_BYTES_MAX {
+        return Err(Failure::usage(format!(
+            "the key is longer than {KEY_BYTES_MAX} bytes, which no key is"
+        )));
+    }
+    Ok(token.to_owned())
 }
 
-/// A token that has the form of a family and is nobody's.
-const fn stand_in(family: Family) -> &'static str {
-    match family {
+/// For a key that is known by its id: a token that has the form of its family and is nobody's.
+fn stand_in(record: &KeyRecord) -> String {
+    let token = match record.family() {
         Family::Org => "iak_org_00000000-0000-4000-8000-000000000000",
         Family::Workspace => "00000000-0000-4000-8000-000000000000",
         Family::Access => "sk-orq-00000000000000000000000000-000000000000000000000000",
-    }
+    };
+    token.to_owned()
 }
 
 /// The keys on disk, as a gateway holds them.
@@ -149,6 +158,7 @@ impl Keys {
 
     fn by_id(&self, id: &str) -> Result<KeyRecord, Failure> {
         self.record(&KeyId::new(id)).ok_or_else(|| {
+            let id = Redactor::default().text(id.as_bytes()).into_owned();
             Failure::told(format!(
                 "there is no key with the id `{id}`: `keyward keys list` shows them"
             ))
@@ -200,16 +210,7 @@ fn explain(asked: &Asked, rulebook: &Rulebook, keys: &Keys, named: Option<KeyRec
             return Report::new(&Decision::Deny(denial), routes, None, steps);
         }
     };
-    note(
-        &mut steps,
-        "request",
-        format!(
-            "{} {} on {}",
-            facts.method,
-            facts.path.canonical(),
-            facts.host.as_str()
-        ),
-    );
+    note(&mut steps, "request", request_in_words(&facts, rulebook));
     let pending = match rulebook.admit(&facts) {
         Admission::Decided(decision) => {
             note_route(&mut steps, rulebook, &decision);
@@ -242,6 +243,17 @@ fn explain(asked: &Asked, rulebook: &Rulebook, keys: &Keys, named: Option<KeyRec
     note(&mut steps, "key", found);
     let decision = rulebook.conclude(&pending, lookup, &facts, clock::now());
     Report::new(&decision, routes, record.as_ref(), steps)
+}
+
+/// The request as it is judged, with secrets replaced as in the access log.
+fn request_in_words(facts: &RequestFacts<'_>, rulebook: &Rulebook) -> String {
+    let redactor = Redactor::of(&rulebook.credentials().sources);
+    format!(
+        "{} {} on {}",
+        redactor.text(facts.method.as_str().as_bytes()),
+        redactor.target(facts.path.canonical().as_bytes()),
+        redactor.text(facts.host.as_str().as_bytes())
+    )
 }
 
 fn note_route(steps: &mut Vec<Step>, rulebook: &Rulebook, decision: &Decision) {

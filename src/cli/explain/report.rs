@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::authz::{
     Decision, Denial, Determination, KeyRecord, Permit, RawGrants, RouteTable, Tenant,
 };
+use crate::telemetry::redact::Redactor;
 use crate::wire::needed;
 use crate::wire::time::format_rfc3339;
 
@@ -92,7 +93,7 @@ impl Report {
                 .determined_by
                 .as_ref()
                 .map_or(Value::Null, |by| determined_by(by, record)),
-            needed: denial.needed.as_ref().map(needed::to_json),
+            needed: denial.needed.as_ref().map(needed::to_json).map(redacted),
             passes_as: None,
             shadowed: None,
             steps: Vec::new(),
@@ -131,6 +132,19 @@ impl Report {
             "{:<12} {start}{}{end}{detail}",
             "decision", self.decision
         )
+    }
+}
+
+/// A value without secrets: what a route needs may come from the path of the request.
+fn redacted(value: Value) -> Value {
+    match value {
+        Value::String(text) => Redactor::default().text(text.as_bytes()).into(),
+        Value::Array(items) => items.into_iter().map(redacted).collect(),
+        Value::Object(members) => members
+            .into_iter()
+            .map(|(name, value)| (name, redacted(value)))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
     }
 }
 
