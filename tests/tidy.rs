@@ -57,7 +57,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("jsonschema", &["config"]),
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),
-    ("reqwest", &["cli"]),
+    ("reqwest", &["replica", "cli"]),
+    ("rustls", &["replica"]),
+    ("backon", &["replica"]),
     ("hyper", &["cli", "control"]),
     ("mimalloc", &["main"]),
 ];

@@ -1,9 +1,10 @@
 //! The only clock. Everything below this floor is given `now`.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::authz::Timestamp;
+use crate::replica::{Moment, MomentClock};
 
 /// Says what time it is, to whoever was handed one.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -11,6 +12,15 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// The machine's clock.
 pub fn system() -> Clock {
     Arc::new(now)
+}
+
+/// The machine's clock, with the one that nobody sets beside it.
+pub fn moments() -> MomentClock {
+    let began = Instant::now();
+    Arc::new(move || Moment {
+        steady: began.elapsed(),
+        time: now(),
+    })
 }
 
 /// The moment of the call, by the machine's clock.

@@ -8,11 +8,13 @@ pub mod clock;
 pub mod data;
 
 mod fed;
+mod keys;
 mod reload;
 mod running;
 mod signals;
 mod usage;
 
 pub use admin_token::{AdminSecret, NoAdminToken};
+pub use keys::KeysFrom;
 pub use reload::ReadRules;
 pub use running::{Plan, Running, StartError, start};

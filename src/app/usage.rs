@@ -19,6 +19,16 @@ pub async fn flush_regularly(replica: Arc<Replica>, keys: Keys) {
     }
 }
 
+/// Forgets each interval what was counted, where there is no store to count for, until the task is dropped.
+pub async fn discard_regularly(replica: Arc<Replica>) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        drop(replica.take_usage());
+    }
+}
+
 /// Writes what was counted since the last batch. What the store does not take is lost and said.
 pub async fn flush(replica: &Replica, keys: &Keys) {
     let counted: Vec<Usage> = replica

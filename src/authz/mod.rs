@@ -30,7 +30,7 @@ pub use access::{
 pub use authorize::{Check, CheckOutcome, InvalidGrants, evaluate, validate_grants};
 pub use credential::{
     CredentialRules, CredentialSource, Credentials, KeyDigest, KeyForm, Pepper, PresentedKey,
-    Sha256Digest, UserTokenSource,
+    RawKey, Sha256Digest, UserTokenSource,
 };
 pub use decision::{Decision, Denial, Determination, Needed, Permit, Reason};
 pub use id::{Family, KeyId, Revision, Timestamp};

@@ -53,7 +53,7 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     let running = app::start(prepared.plan).map_err(|error| Failure::chain(&error))?;
     tracing::info!(
         gateway = listed(running.gateway().addresses()),
-        control = %running.control_address(),
+        control = running.control_address().map(tracing::field::display),
         ops = running.gateway().ops_address().map(tracing::field::display),
         "ready"
     );

@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use super::failure::Failure;
-use crate::app::{AdminSecret, Plan, ReadRules, admin_token, data};
+use crate::app::{AdminSecret, KeysFrom, Plan, ReadRules, admin_token, data};
 use crate::config::{self, Resolved};
-use crate::control::AdminToken;
+use crate::control::{self, AdminToken};
 
 /// Environment variable that filters the events on standard error, e.g. `info` or `keyward=debug`.
 const LOG_VARIABLE: &str = "KEYWARD_LOG";
@@ -24,11 +24,11 @@ pub fn events(default: &str) -> Result<(), Failure> {
 pub struct Prepared {
     /// What to start.
     pub plan: Plan,
-    /// The first of the admin tokens.
-    pub admin: AdminSecret,
+    /// The first of the admin tokens, where there is a control plane to administer.
+    pub admin: Option<AdminSecret>,
 }
 
-/// Makes the data directory and the admin token where they are not there yet, and puts the plan together.
+/// Puts the plan together, with the data directory and the admin token that a control plane needs.
 ///
 /// # Errors
 /// There is no source of keys, or the data directory or the admin token cannot be had.
@@ -38,9 +38,30 @@ pub fn prepare(
     access_log: Box<dyn Write + Send>,
     rules: ReadRules,
 ) -> Result<Prepared, Failure> {
-    let mut control = resolved.control.ok_or_else(|| {
-        Failure::told("the configuration has no source of keys: set `keys.embedded`")
-    })?;
+    let (keys, admin) = match (resolved.control, resolved.prisme) {
+        (Some(control), _) => {
+            let (control, admin) = administered(control)?;
+            (KeysFrom::Embedded(control), Some(admin))
+        }
+        (None, Some(prisme)) => (KeysFrom::Prisme(prisme), None),
+        (None, None) => {
+            let message = "the configuration has no source of keys: set `keys`";
+            return Err(Failure::told(message));
+        }
+    };
+    let plan = Plan {
+        gateway: resolved.proxy,
+        keys,
+        replica: resolved.replica,
+        purpose,
+        access_log,
+        rules,
+    };
+    Ok(Prepared { plan, admin })
+}
+
+/// Makes the data directory and the admin token where they are not there yet.
+fn administered(mut control: control::Config) -> Result<(control::Config, AdminSecret), Failure> {
     let directory = data::directory_of(&control.database);
     data::make(directory).map_err(|error| Failure::chain(&error))?;
     let given = config::environment(admin_token::VARIABLE);
@@ -52,13 +73,5 @@ pub fn prepare(
         .into_iter()
         .next()
         .ok_or_else(|| Failure::told("there is no admin token"))?;
-    let plan = Plan {
-        gateway: resolved.proxy,
-        control,
-        replica: resolved.replica,
-        purpose,
-        access_log,
-        rules,
-    };
-    Ok(Prepared { plan, admin })
+    Ok((control, admin))
 }

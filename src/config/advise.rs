@@ -67,6 +67,7 @@ impl OpenWay {
 /// All warnings of a file that resolves to `table`.
 pub(super) fn advise(file: &File, root: &Spot<'_>, table: &Table) -> Vec<Mistake> {
     let mut warnings = confusions(root, table);
+    warnings.extend(open_to_view(file, root));
     warnings.extend(trusted_by_all(file, root));
     let routes = file.routes.iter().flatten().zip(table.routes.specs());
     for (index, (route, spec)) in routes.enumerate() {
@@ -95,6 +96,14 @@ fn trusted_by_all(file: &File, root: &Spot<'_>) -> Vec<Mistake> {
         }
     }
     warnings
+}
+
+/// Keys and the token of a platform should not travel in clear text.
+fn open_to_view(file: &File, root: &Spot<'_>) -> Option<Mistake> {
+    let url = file.keys.as_ref()?.prisme.as_ref()?.url.as_ref()?;
+    let at = root.key("keys").key("prisme").key("url");
+    let message = "the token and keys travel in clear text: use https, or be sure of the network";
+    url.is_open_to_view().then(|| at.mistake(message))
 }
 
 /// A key that may read one thing should not read all of them because a route forgot to ask which. What the path says

@@ -22,6 +22,15 @@ pub const CONTROL_LISTEN: SocketAddr = loopback(8081);
 /// Below the directory that the process is started in, as the quickstart has it.
 pub const DATABASE: &str = "sqlite://keyward-data/keyward.db";
 
+/// How often a platform's lists are read: soon enough for a key that was just disabled, seldom enough for the platform.
+pub const POLL: Duration = seconds(10);
+
+/// How long a secret is used without asking the platform again.
+pub const VALIDATE_CACHE: Duration = seconds(60);
+
+/// Several polls in a row have failed then.
+pub const MAX_STALENESS: Duration = seconds(60);
+
 /// One worker a core.
 pub const THREADS: usize = 0;
 

@@ -15,6 +15,7 @@ pub struct Fixed {
     threads: usize,
     graceful_shutdown: Duration,
     control: Option<(SocketAddr, String)>,
+    prisme: Option<replica::prisme::Config>,
     pepper: [u8; 32],
     cache: (u64, u64, Duration),
 }
@@ -23,6 +24,7 @@ impl Fixed {
     pub(super) fn of(
         proxy: &proxy::Config,
         control: Option<&control::Config>,
+        prisme: Option<&replica::prisme::Config>,
         replica: &replica::Config,
     ) -> Self {
         Self {
@@ -31,6 +33,7 @@ impl Fixed {
             threads: proxy.threads,
             graceful_shutdown: proxy.graceful_shutdown,
             control: control.map(|control| (control.listen, control.database.clone())),
+            prisme: prisme.cloned(),
             pepper: Pepper::check_value(replica.pepper.as_ref()),
             cache: (replica.principals, replica.negative, replica.negative_ttl),
         }
@@ -46,7 +49,10 @@ impl Fixed {
                 "server.graceful_shutdown",
                 self.graceful_shutdown != other.graceful_shutdown,
             ),
-            ("keys", self.control != other.control),
+            (
+                "keys",
+                self.control != other.control || self.prisme != other.prisme,
+            ),
             ("credentials.pepper", self.pepper != other.pepper),
             ("cache", self.cache != other.cache),
         ];

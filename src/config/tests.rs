@@ -19,6 +19,16 @@ fn resolved(text: &str) -> Resolved {
     load_text("test.yaml", text, &unset, Flags::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// The full file with the other source of keys, which stands there as a comment.
+fn full_with_prisme() -> String {
+    let (before, rest) = FULL.split_once("  embedded:\n").expect("a source");
+    let (_, rest) = rest.split_once("  # prisme:\n").expect("another");
+    let (prisme, after) = rest.split_once("\n\n").expect("an end");
+    let prisme = prisme.replace("\n  #   ", "\n    ");
+    let prisme = prisme.trim_start_matches("  #   ");
+    format!("{before}  prisme:\n    {prisme}\n\n{after}")
+}
+
 /// The least that loads.
 fn least() -> Resolved {
     resolved(
@@ -119,9 +129,12 @@ fn the_full_file_names_every_setting_with_its_default() {
     settings(root, root, "", &mut settings_found);
     assert!(settings_found.len() > 80, "the walk finds settings");
 
-    let tree = parse::parse(FULL, &unset, &mut Vec::new()).expect("it is YAML");
     let mut written = BTreeMap::new();
-    values(&tree, "", &mut written);
+    for text in [FULL, &full_with_prisme()] {
+        let tree = parse::parse(text, &unset, &mut Vec::new()).expect("it is YAML");
+        values(&tree, "", &mut written);
+        resolved(text);
+    }
 
     for (path, default) in settings_found {
         // Alternatives of which the file shows one; the others are in comments.

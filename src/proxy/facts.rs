@@ -1,6 +1,7 @@
 //! From a request that was read to a decision: facts, route, key, judgement; and what of it the exchange keeps.
 //!
-//! Synchronous from end to end. It answers nothing and forwards nothing.
+//! Synchronous from end to end: where the source of keys must be asked first, it says so, and decides when there is an
+//! answer. It answers nothing and forwards nothing.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,14 +12,22 @@ use pingora::http::RequestHeader;
 use super::exchange::{Exchange, Verdict};
 use super::line::Patience;
 use super::live::{InUse, Seat};
-use super::regime::Regime;
+use super::regime::{Commons, Regime};
 use super::trace::Trace;
 use crate::authz::{Admission, Decision, Denial, KeyLookup, PresentedKey, Reason, RequestFacts};
+use crate::replica::{Asked, Asking, Settled};
 
-/// Decides about the request and notes the decision in the exchange.
-pub fn decide(exchange: &mut Exchange, request: &RequestHeader) {
+/// Decides about the request and notes the decision in the exchange; or gives the question that must be answered
+/// before, and whose answer is then the argument of another call.
+pub fn decide(
+    exchange: &mut Exchange,
+    request: &RequestHeader,
+    asked: Option<Asked>,
+) -> Option<Asking> {
     let began = Instant::now();
-    exchange.trace = Some(Trace::of(&request.headers));
+    if asked.is_none() {
+        exchange.trace = Some(Trace::of(&request.headers));
+    }
     let regime = Arc::clone(&exchange.regime);
     let host = request
         .headers
@@ -31,7 +40,10 @@ pub fn decide(exchange: &mut Exchange, request: &RequestHeader) {
     let (decision, forward_target) = match &facts {
         Err(invalid) => (malformed(invalid.0), None),
         Ok(facts) => {
-            let decision = judge(&regime, facts, exchange);
+            let decision = match judge(&regime, facts, exchange, asked) {
+                Ok(decision) => decision,
+                Err(asking) => return Some(asking),
+            };
             let target = forward_target(&regime, facts, &decision, exchange.target());
             (decision, target)
         }
@@ -41,6 +53,7 @@ pub fn decide(exchange: &mut Exchange, request: &RequestHeader) {
     exchange.decision = Some(took);
     regime.commons.metrics.decided(took);
     note(exchange, decision);
+    None
 }
 
 fn malformed(detail: &'static str) -> Decision {
@@ -50,33 +63,52 @@ fn malformed(detail: &'static str) -> Decision {
     })
 }
 
-fn judge(regime: &Regime, facts: &RequestFacts<'_>, exchange: &Exchange) -> Decision {
+/// The decision, or the question without whose answer there is none.
+fn judge(
+    regime: &Regime,
+    facts: &RequestFacts<'_>,
+    exchange: &Exchange,
+    asked: Option<Asked>,
+) -> Result<Decision, Asking> {
     let rulebook = &regime.rules.rulebook;
-    match rulebook.admit(facts) {
-        Admission::Decided(decision) => decision,
-        Admission::NeedsKey(pending) => {
-            let lookup = look_up(regime, &pending.key, exchange.line.seat());
-            rulebook.conclude(&pending, lookup, facts, exchange.time)
-        }
-    }
+    let pending = match rulebook.admit(facts) {
+        Admission::Decided(decision) => return Ok(decision),
+        Admission::NeedsKey(pending) => pending,
+    };
+    let lookup = look_up(regime, &pending.key, exchange.line.seat(), asked)?;
+    Ok(rulebook.conclude(&pending, lookup, facts, exchange.time))
 }
 
 /// One snapshot a request. A live key takes its seat among those in flight; if the snapshot has been swapped by then,
 /// whoever swapped it may not have seen that, and the key is looked up in the new one.
-fn look_up(regime: &Regime, key: &PresentedKey<'_>, seat: &Seat) -> KeyLookup {
-    let replica = &regime.commons.replica;
+fn look_up(
+    regime: &Regime,
+    key: &PresentedKey<'_>,
+    seat: &Seat,
+    asked: Option<Asked>,
+) -> Result<KeyLookup, Asking> {
+    let Commons {
+        replica, source, ..
+    } = &*regime.commons;
     loop {
         let Some(snapshot) = replica.pin() else {
-            return KeyLookup::Unavailable;
+            return Ok(KeyLookup::Unavailable);
         };
         let secret = replica.secret(&snapshot, key);
-        let lookup = replica.look_up_secret(&snapshot, &secret);
+        let found = replica.look_up_secret(&snapshot, &secret);
+        let lookup = match asked {
+            Some(asked) => asked.settle(found),
+            None => match source.settle(key, &secret, found) {
+                Settled::Now(lookup) => lookup,
+                Settled::Ask(asking) => return Err(asking),
+            },
+        };
         let KeyLookup::Found {
             principal,
             retired_at,
         } = &lookup
         else {
-            return lookup;
+            return Ok(lookup);
         };
         seat.take(InUse {
             principal: Arc::clone(principal),
@@ -84,7 +116,7 @@ fn look_up(regime: &Regime, key: &PresentedKey<'_>, seat: &Seat) -> KeyLookup {
             retired_at: *retired_at,
         });
         if replica.is_present(&snapshot) {
-            return lookup;
+            return Ok(lookup);
         }
     }
 }

@@ -21,12 +21,12 @@ use super::connections::Connections;
 use super::door::Door;
 use super::health::{look_after, resolve_first};
 use super::listen::{BindError, Listener, bind_tcp};
-use super::ops::{Ops, Reload, Source};
+use super::ops::{Ops, Reload};
 use super::reaper::Reaper;
 use super::regime::{Clock, Commons, Regime};
 use super::service::Service;
 use super::upstream::ATTEMPTS_MAX;
-use crate::replica::Replica;
+use crate::replica::{Replica, Source};
 use crate::telemetry::{AccessLog, Metrics};
 
 /// How long connections that were cut may take to notice.
@@ -42,7 +42,7 @@ pub struct Surroundings {
     pub access_log: Option<Arc<AccessLog>>,
     /// The calendar.
     pub clock: Clock,
-    /// Where the keys come from, for those who ask how current they are.
+    /// Where the keys come from.
     pub source: Arc<dyn Source>,
     /// What `POST /reload` does.
     pub reload: Reload,
@@ -63,7 +63,6 @@ pub struct Gateway {
     threads: usize,
     graceful_shutdown: Duration,
     commons: Arc<Commons>,
-    source: Arc<dyn Source>,
     reload: Option<Reload>,
     regime: Arc<ArcSwap<Regime>>,
     connections: Arc<Connections>,
@@ -101,6 +100,7 @@ impl Gateway {
         let stop = watch::Sender::new(false);
         let commons = Arc::new(Commons {
             replica: around.replica,
+            source: around.source,
             metrics: Arc::clone(&around.metrics),
             access_log: around.access_log,
             clock: around.clock,
@@ -118,7 +118,6 @@ impl Gateway {
             threads: config.threads,
             graceful_shutdown: config.graceful_shutdown,
             commons,
-            source: around.source,
             reload: Some(around.reload),
             regime: Arc::new(ArcSwap::from_pointee(regime)),
             connections: Arc::new(Connections::new(around.metrics)),
@@ -233,7 +232,6 @@ impl Gateway {
             commons: Arc::clone(&self.commons),
             regime: Arc::clone(&self.regime),
             connections: Arc::clone(&self.connections),
-            source: Arc::clone(&self.source),
             reload,
         }
     }

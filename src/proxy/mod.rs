@@ -39,7 +39,7 @@ pub use config::{
 pub use gateway::{Gateway, Surroundings};
 pub use head::HEADER_LINES_MAX;
 pub use listen::BindError;
-pub use ops::{Reload, Source, SourceStatus};
+pub use ops::Reload;
 pub use reaper::Reaper;
 pub use regime::Clock;
 pub use upstream::ATTEMPTS_MAX;

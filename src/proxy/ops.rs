@@ -36,29 +36,11 @@ const CONNECTION_TIME: Duration = Duration::from_secs(60);
 pub type Reload =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
-/// Where the keys come from.
-pub trait Source: Send + Sync {
-    /// How it is now.
-    fn status(&self) -> SourceStatus;
-}
-
-/// How current the keys are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SourceStatus {
-    /// What the source is doing, in a word.
-    pub state: &'static str,
-    /// How long ago the keys were last known to be current.
-    pub staleness: Duration,
-    /// Whether requests may be decided with keys of that age.
-    pub usable: bool,
-}
-
 /// The operators' listener.
 pub struct Ops {
     pub(super) commons: Arc<Commons>,
     pub(super) regime: Arc<ArcSwap<Regime>>,
     pub(super) connections: Arc<Connections>,
-    pub(super) source: Arc<dyn Source>,
     pub(super) reload: Reload,
 }
 
@@ -118,7 +100,7 @@ impl Ops {
             not("draining\n")
         } else if self.commons.replica.pin().is_none() {
             not("no keys yet\n")
-        } else if !self.source.status().usable {
+        } else if !self.commons.source.status().usable {
             not("the keys are too stale\n")
         } else {
             Answer::text(StatusCode::OK, "ready\n")
@@ -127,7 +109,7 @@ impl Ops {
 
     fn status(&self) -> serde_json::Value {
         let keys = self.commons.replica.status();
-        let source = self.source.status();
+        let source = self.commons.source.status();
         let regime = self.regime.load();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -147,7 +129,7 @@ impl Ops {
         let text = self.commons.metrics.render(&KeyFigures {
             keys: status.keys,
             revision: status.revision.0,
-            staleness: self.source.status().staleness,
+            staleness: self.commons.source.status().staleness,
             changes: status.changes,
             cache_hits: status.cache_hits,
             cache_stale: status.cache_stale,

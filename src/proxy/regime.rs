@@ -11,7 +11,7 @@ use super::forward::Hygienes;
 use super::limits::Places;
 use super::upstream::Upstream;
 use crate::authz::{RouteId, Timestamp};
-use crate::replica::Replica;
+use crate::replica::{Replica, Source};
 use crate::telemetry::redact::Redactor;
 use crate::telemetry::{AccessLog, Metrics, RouteMetrics, UpstreamMetrics};
 
@@ -22,6 +22,8 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct Commons {
     /// The keys.
     pub replica: Arc<Replica>,
+    /// Where they come from.
+    pub source: Arc<dyn Source>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where requests are logged, where they are.

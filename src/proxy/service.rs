@@ -74,7 +74,10 @@ impl ProxyHttp for Service {
         if let Some(session) = session.as_http1() {
             exchange.head = session.get_headers_raw_bytes();
         }
-        facts::decide(exchange, session.req_header());
+        if let Some(asking) = facts::decide(exchange, session.req_header(), None) {
+            let asked = asking.await;
+            facts::decide(exchange, session.req_header(), Some(asked));
+        }
         body::check_length(exchange, &session.req_header().headers);
         limits::check(exchange, &session.req_header().headers);
         if session.req_header().version == Version::HTTP_10 {

@@ -7,11 +7,18 @@
 mod base;
 mod current;
 mod digests;
+#[cfg(feature = "prisme")]
+mod http;
+mod moment;
 mod overlay;
 mod principals;
+#[cfg(feature = "prisme")]
+pub mod prisme;
 #[cfg(test)]
 mod samples;
 mod snapshot;
+mod source;
+mod state_file;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -29,7 +36,12 @@ use crate::authz::{
 };
 use crate::wire::{Change, ChangeSink, Epoch, KeySource, SecretDigest};
 
+#[cfg(feature = "prisme")]
+pub use self::http::{http_client, http_client_without_tls};
+pub use self::moment::{Moment, MomentClock};
 pub use self::snapshot::{Found, Snapshot};
+pub use self::source::{Asked, Asking, Settled, Source, SourceStatus};
+pub use self::state_file::{StateError, StateFile};
 pub use self::usage::Usage;
 
 /// How a replica is set up.

@@ -4,8 +4,10 @@
 
 mod change;
 pub mod decide;
+pub mod entry;
 pub mod grants;
 pub mod needed;
+pub mod prisme;
 pub mod rule;
 pub mod time;
 pub mod value;

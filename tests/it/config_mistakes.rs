@@ -217,7 +217,6 @@ fn names_of_later_versions_are_refused_as_such() {
             "address: 127.0.0.1:0, trusted_identity_from: [ client_certificate ]",
         ),
         ("embedded: {}", "remote: { url: http://c }"),
-        ("embedded: {}", "prisme: { url: http://c }"),
         ("embedded: {}", "embedded: { database: \"postgres://h/k\" }"),
         ("endpoints: [ 127.0.0.1:1 ]", "endpoints: [ https://a:1 ]"),
         (
@@ -313,6 +312,75 @@ fn a_route_takes_less_than_all_and_not_more() {
             "{said:#?}"
         );
     }
+}
+
+#[test]
+fn there_is_one_source_of_keys_and_a_platform_is_named_whole() {
+    let whole = with_routes("").replace("routes:\n", "routes: []\n");
+    let with = |keys: &str| whole.replace("embedded: {}", keys);
+    let prisme = "prisme: { url: https://h, token: t, orgs: [ acme ] }";
+    assert!(load(&with(prisme)).is_ok());
+    assert!(
+        load(&with(
+            "prisme: { url: https://h, token: t, workspaces: [ w1 ] }"
+        ))
+        .is_ok()
+    );
+    for (keys, place) in [
+        ("", "keys"),
+        (&*format!("embedded: {{}}, {prisme}"), "keys.prisme"),
+        ("prisme: { token: t, orgs: [ acme ] }", "keys.prisme"),
+        ("prisme: { url: https://h, orgs: [ acme ] }", "keys.prisme"),
+        ("prisme: { url: https://h, token: t }", "keys.prisme"),
+        (
+            "prisme: { url: h, token: t, orgs: [ a ] }",
+            "keys.prisme.url",
+        ),
+        (
+            "prisme: { url: https://h, token: \"\", orgs: [ a ] }",
+            "keys.prisme.token",
+        ),
+        (
+            "prisme: { url: https://h, token: \"a\\nb\", orgs: [ a ] }",
+            "keys.prisme.token",
+        ),
+        (
+            "prisme: { url: https://h, token: t, orgs: [ A_b ] }",
+            "keys.prisme.orgs[0]",
+        ),
+        (
+            "prisme: { url: https://h, token: t, orgs: [ a, a ] }",
+            "keys.prisme.orgs[1]",
+        ),
+        (
+            "prisme: { url: https://h, token: t, workspaces: [ a/b ] }",
+            "keys.prisme.workspaces[0]",
+        ),
+        (
+            "prisme: { url: https://h, token: t, orgs: [ a ], poll: 0s }",
+            "keys.prisme.poll",
+        ),
+        (
+            "prisme: { url: https://h, token: t, orgs: [ a ], on_stale: guess }",
+            "keys.prisme.on_stale",
+        ),
+        (
+            "prisme: { url: https://h, token: t, orgs: [ a ], state: \"\" }",
+            "keys.prisme.state",
+        ),
+    ] {
+        let said = places(&with(keys));
+        let told = said.iter().any(|said| said.ends_with(&format!(" {place}")));
+        assert!(told && said.len() == 1, "{keys}: {said:?}");
+    }
+    let clear = load(&with("prisme: { url: http://h, token: t, orgs: [ a ] }")).unwrap();
+    let warning = format!("{:?}", clear.warnings);
+    assert!(warning.contains("keys.prisme.url"), "{warning}");
+    let printed = format!(
+        "{:?}",
+        load(&with(&prisme.replace("token: t", "token: hush")))
+    );
+    assert!(!printed.contains("hush"), "{printed}");
 }
 
 #[test]

@@ -43,6 +43,8 @@ mod e2e_output;
 #[cfg(feature = "cli")]
 mod e2e_policies;
 #[cfg(feature = "cli")]
+mod e2e_prisme;
+#[cfg(feature = "cli")]
 mod e2e_process;
 #[cfg(feature = "cli")]
 mod e2e_quickstart;
@@ -58,6 +60,14 @@ mod golden;
 #[cfg(feature = "cli")]
 mod matrix;
 mod model;
+#[cfg(feature = "cli")]
+mod prisme_faults;
+#[cfg(feature = "cli")]
+mod prisme_keys;
+#[cfg(feature = "cli")]
+mod prisme_restart;
+#[cfg(feature = "cli")]
+mod prisme_support;
 #[cfg(feature = "proxy")]
 mod proxy_connection;
 #[cfg(feature = "proxy")]

@@ -20,6 +20,11 @@ impl KeyForm {
     /// Longest slug of an organisation, in bytes.
     pub const ORG_SLUG_BYTES_MAX: usize = 63;
 
+    /// Whether keys may name an organisation of this slug.
+    pub fn is_org_slug(slug: &str) -> bool {
+        is_org_slug(slug.as_bytes())
+    }
+
     /// The form of `token`; `None`: no known form. (A user token may be longer than an API key.)
     pub fn of(token: &[u8]) -> Option<Self> {
         if token.len() <= Self::TOKEN_BYTES_MAX
@@ -53,10 +58,20 @@ fn key_family(token: &[u8]) -> Option<Family> {
 
 /// `{orgSlug}_{uuid}`.
 fn is_org_key(rest: &[u8]) -> bool {
-    match rest.split_last_chunk::<UUID_BYTES>() {
-        Some(([slug @ .., b'_'], uuid)) => is_org_slug(slug) && is_uuid(uuid),
-        _ => false,
+    split_org_key(rest).is_some_and(|(slug, uuid)| is_org_slug(slug) && is_uuid(uuid))
+}
+
+fn split_org_key(rest: &[u8]) -> Option<(&[u8], &[u8; UUID_BYTES])> {
+    match rest.split_last_chunk()? {
+        ([slug @ .., b'_'], uuid) => Some((slug, uuid)),
+        _ => None,
     }
+}
+
+/// The organisation that an organisation key names.
+pub(super) fn org_slug(token: &[u8]) -> Option<&str> {
+    let (slug, _) = split_org_key(token.strip_prefix(ORG_PREFIX)?)?;
+    std::str::from_utf8(slug).ok()
 }
 
 fn is_org_slug(slug: &[u8]) -> bool {

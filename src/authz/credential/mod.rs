@@ -125,6 +125,35 @@ impl<'a> PresentedKey<'a> {
     }
 }
 
+impl<'a> PresentedKey<'a> {
+    /// The slug of the organisation that it names; `None` for the other families.
+    pub fn org(&self) -> Option<&'a str> {
+        form::org_slug(self.token)
+    }
+
+    /// A copy that outlives the request.
+    pub fn to_raw(&self) -> RawKey {
+        RawKey(String::from_utf8_lossy(self.token).into())
+    }
+}
+
+/// A copy of a key as it was shown, for the one purpose that needs one: asking the platform that made it. Whoever
+/// asks drops it with the answer.
+pub struct RawKey(Box<str>);
+
+impl RawKey {
+    /// The text, for the request to the platform.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RawKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RawKey(…)")
+    }
+}
+
 impl fmt::Debug for PresentedKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PresentedKey({}, …)", self.family)
@@ -147,7 +176,7 @@ mod tests {
         assert_ne!(keyed.as_bytes(), &plain);
         let key = PresentedKey::parse(TOKEN).unwrap();
         assert_eq!(key.digest(Some(&pepper)), keyed);
-        assert_eq!(key.family(), Family::Org);
+        assert_eq!((key.family(), key.org()), (Family::Org, Some("acme")));
     }
 
     #[test]
@@ -167,12 +196,15 @@ mod tests {
     fn nothing_prints_a_secret() {
         let key = PresentedKey::parse(TOKEN).unwrap();
         let printed = format!(
-            "{key:?} {:?} {:?} {:?}",
+            "{key:?} {:?} {:?} {:?} {:?}",
+            key.to_raw(),
             key.digest(None),
             key.sha256(),
             Pepper::derive("salt")
         );
-        let expected = "PresentedKey(org, …) KeyDigest(…) Sha256Digest(…) Some(Pepper(…))";
+        assert_eq!(key.to_raw().reveal().as_bytes(), TOKEN);
+        let expected =
+            "PresentedKey(org, …) RawKey(…) KeyDigest(…) Sha256Digest(…) Some(Pepper(…))";
         assert_eq!(printed, expected);
     }
 }

@@ -19,6 +19,7 @@ use crate::authz::{
 };
 use crate::config::{self, Flags, Resolved};
 use crate::control::ReadOnly;
+use crate::replica::prisme::Prisme;
 use crate::replica::{Replica, Snapshot};
 use crate::telemetry::redact::Redactor;
 use asked::Asked;
@@ -33,7 +34,8 @@ const KEY_BYTES_MAX: u64 = 4_096;
   keyward explain --config keyward.yaml --key-id key_1 GET /v1/agents/a1
   pass show ci-key | keyward explain --config keyward.yaml --key - GET http://api.example.com/v1/agents/a1
 
-The keys are read from the database of the configuration, also while a process serves from it.
+The keys are read from the database of the configuration, also while a process serves from it, or from what a process
+that follows a platform has kept.
 A key on the command line can be seen by other users of the machine: prefer --key - or --key-id.")]
 pub struct ExplainArgs {
     /// The configuration
@@ -127,33 +129,43 @@ fn stand_in(record: &KeyRecord) -> String {
 struct Keys {
     replica: Arc<Replica>,
     snapshot: Arc<Snapshot>,
+    /// Whether there are no others, because nobody need be asked.
+    is_all: bool,
 }
 
 impl Keys {
     fn load(resolved: &Resolved) -> Result<Self, Failure> {
-        let source = resolved.control.as_ref().ok_or_else(|| {
-            Failure::told(
-                "the configuration has no keys on this machine: `explain` needs `keys.embedded`",
-            )
-        })?;
         let replica = Replica::new(resolved.replica.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::chain(&error))?;
-        runtime.block_on(async {
-            let database = ReadOnly::open(source)
-                .await
-                .map_err(|error| Failure::chain(&error))?;
-            database
-                .load_into(Arc::clone(&replica) as _)
-                .await
-                .map_err(|error| Failure::chain(&error))
+        match (&resolved.control, &resolved.prisme) {
+            (Some(source), _) => {
+                let database = runtime.block_on(ReadOnly::open(source));
+                let database = database.map_err(|error| Failure::chain(&error))?;
+                let loaded = runtime.block_on(database.load_into(Arc::clone(&replica) as _));
+                loaded.map_err(|error| Failure::chain(&error))?;
+            }
+            (None, Some(platform)) => {
+                let (copy, clock) = (Arc::clone(&replica), clock::moments());
+                let runtime = runtime.handle().clone();
+                // What was kept is read; nothing is asked.
+                Prisme::open(platform.clone(), &resolved.replica, copy, clock, runtime)
+                    .map_err(|error| Failure::chain(&error))?;
+            }
+            (None, None) => {}
+        }
+        let snapshot = replica.pin().ok_or_else(|| {
+            Failure::told(
+                "the configuration has no keys on this machine: `explain` needs `keys.embedded`, or what `keyward run` has kept in the file `keys.prisme.state`",
+            )
         })?;
-        let snapshot = replica
-            .pin()
-            .ok_or_else(|| Failure::told("the database holds no snapshot of keys"))?;
-        Ok(Self { replica, snapshot })
+        Ok(Self {
+            replica,
+            snapshot,
+            is_all: resolved.prisme.is_none(),
+        })
     }
 
     fn by_id(&self, id: &str) -> Result<KeyRecord, Failure> {
@@ -172,7 +184,11 @@ impl Keys {
     /// What the gateway finds; for a key that was named by its id, that key.
     fn look_up(&self, pending: &Pending<'_>, named: Option<&KeyRecord>) -> KeyLookup {
         let Some(named) = named else {
-            return self.replica.look_up(&self.snapshot, &pending.key);
+            return match self.replica.look_up(&self.snapshot, &pending.key) {
+                KeyLookup::Unknown if !self.is_all => KeyLookup::Unavailable,
+                lookup
+                @ (KeyLookup::Found { .. } | KeyLookup::Unknown | KeyLookup::Unavailable) => lookup,
+            };
         };
         match self.replica.by_id(&self.snapshot, &named.id) {
             Some(principal) => KeyLookup::Found {
@@ -237,10 +253,7 @@ fn explain(asked: &Asked, rulebook: &Rulebook, keys: &Keys, named: Option<KeyRec
         KeyLookup::Found { principal, .. } => keys.record(&principal.id),
         KeyLookup::Unknown | KeyLookup::Unavailable => None,
     };
-    let found = record
-        .as_ref()
-        .map_or_else(|| "there is no such key".to_owned(), key_in_words);
-    note(&mut steps, "key", found);
+    note(&mut steps, "key", found_in_words(record.as_ref(), &lookup));
     let decision = rulebook.conclude(&pending, lookup, &facts, clock::now());
     Report::new(&decision, routes, record.as_ref(), steps)
 }
@@ -254,6 +267,16 @@ fn request_in_words(facts: &RequestFacts<'_>, rulebook: &Rulebook) -> String {
         redactor.target(facts.path.canonical().as_bytes()),
         redactor.text(facts.host.as_str().as_bytes())
     )
+}
+
+fn found_in_words(record: Option<&KeyRecord>, lookup: &KeyLookup) -> String {
+    match (record, lookup) {
+        (Some(record), _) => key_in_words(record),
+        (None, KeyLookup::Unavailable) => {
+            "is not known here: the gateway asks the platform".to_owned()
+        }
+        (None, KeyLookup::Found { .. } | KeyLookup::Unknown) => "there is no such key".to_owned(),
+    }
 }
 
 fn note_route(steps: &mut Vec<Step>, rulebook: &Rulebook, decision: &Decision) {

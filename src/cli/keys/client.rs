@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::app::AdminSecret;
 use crate::cli::failure::{Failure, chain};
+use crate::replica::http_client_without_tls;
 
 /// How long a control plane may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -48,9 +49,7 @@ impl Client {
                     "`{base}` is no address of a control plane: give --control http://HOST:PORT"
                 ))
             })?;
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
+        let http = http_client_without_tls()
             .timeout(TIMEOUT)
             .build()
             .map_err(|error| Failure::chain(&error))?;

@@ -70,12 +70,13 @@ pub fn run(args: &QuickstartArgs, out: &mut dyn Write) -> Result<(), Failure> {
     )?;
     let running = app::start(prepared.plan).map_err(|error| Failure::chain(&error))?;
     running.runtime().spawn(sample.serve());
-    let keys = running
-        .runtime()
-        .block_on(sample_keys::refresh(running.keys()))?;
+    let (Some(keys), Some(admin)) = (running.keys(), prepared.admin) else {
+        return Err(Failure::told("config/quickstart.yaml has no control plane"));
+    };
+    let keys = running.runtime().block_on(sample_keys::refresh(keys))?;
     let places = places(&running)?;
     if args.json {
-        writeln!(out, "{}", line(&places, &keys, prepared.admin.reveal()))?;
+        writeln!(out, "{}", line(&places, &keys, admin.reveal()))?;
     } else {
         tour::print(out, &places, &keys, &whereabouts(&args.dir))?;
     }
@@ -118,14 +119,15 @@ fn places(running: &Running) -> Result<Places, Failure> {
             ListenAddr::Tcp(address) => Some(*address),
             ListenAddr::Unix(_) => None,
         });
-    let (Some(gateway), Some(ops)) = (gateway, running.gateway().ops_address()) else {
+    let (ops, control) = (running.gateway().ops_address(), running.control_address());
+    let (Some(gateway), Some(ops), Some(control)) = (gateway, ops, control) else {
         return Err(Failure::told(
-            "config/quickstart.yaml has no listener for the gateway or for operators",
+            "config/quickstart.yaml has no listener for the gateway, for operators or of the control plane",
         ));
     };
     Ok(Places {
         gateway: format!("http://{gateway}"),
-        control: format!("http://{}", running.control_address()),
+        control: format!("http://{control}"),
         ops: format!("http://{ops}"),
     })
 }

@@ -10,6 +10,7 @@ use super::super::defaults;
 use super::super::scalar::{Database, ListenAddress, SocketAddress, Span, TrustedPeer};
 use super::credentials::{Credentials, Identity};
 use super::limits::Limits;
+use super::prisme::Prisme;
 use super::route::Route;
 use super::upstream::Upstream;
 
@@ -189,13 +190,14 @@ pub enum TrailingSlash {
     Ignored,
 }
 
-/// Where the keys come from.
+/// Where the keys come from: one of these.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Keys {
     /// A control plane in this process, with its own database.
-    #[schemars(with = "Embedded")]
     pub embedded: Option<Embedded>,
+    /// A Prisme.ai platform, whose keys are taken as they are there.
+    pub prisme: Option<Prisme>,
 }
 
 /// A control plane in this process.

@@ -5,6 +5,7 @@
 
 mod credentials;
 mod listen;
+mod prisme;
 mod requirement;
 mod route;
 mod table;
@@ -31,6 +32,8 @@ pub struct Resolved {
     /// What the control plane in this process is started with. Its admin tokens are not in the file: whoever starts
     /// it adds them.
     pub control: Option<control::Config>,
+    /// The platform that is followed in place of a control plane in this process.
+    pub prisme: Option<replica::prisme::Config>,
     /// What the gateway's copy of the keys is started with.
     pub replica: replica::Config,
     /// The settings that a reload cannot change.
@@ -51,6 +54,7 @@ pub(super) fn resolve(
     let listeners = listen::listeners(file, root, faults);
     listen::need_trusted_peers(file, root, faults);
     let control = listen::control(file, root, flags, faults);
+    let prisme = prisme::prisme(file, root, faults);
     let (credentials, pepper) = credentials::credentials(&file.credentials, root, faults);
     let identity = credentials::identity(&file.identity, &root.key("identity"), faults);
     let limits = limits(&file.limits, &root.key("limits"), faults);
@@ -80,9 +84,10 @@ pub(super) fn resolve(
     });
     let replica = replica(file, pepper);
     Some(Resolved {
-        fixed: Fixed::of(&proxy, control.as_ref(), &replica),
+        fixed: Fixed::of(&proxy, control.as_ref(), prisme.as_ref(), &replica),
         proxy,
         control,
+        prisme,
         replica,
         routes: route::summaries(file),
         warnings,

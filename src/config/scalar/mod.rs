@@ -5,6 +5,7 @@
 
 mod address;
 mod name;
+mod platform;
 mod quantity;
 
 use std::str::FromStr;
@@ -14,6 +15,7 @@ pub use address::{
     Database, EndpointAddress, HostName, ListenAddress, ProbePath, SocketAddress, TrustedPeer,
 };
 pub use name::{Header, HeaderPattern, MethodName, Name};
+pub use platform::{OrgSlug, PlatformUrl, WorkspaceId};
 pub use quantity::{Size, Span, Timeout};
 
 /// Checks `text` by the reader of that `format`. `None`: no format of ours.
@@ -36,6 +38,9 @@ pub(super) fn check(format: &str, text: &str) -> Option<Result<(), String>> {
         HostName::FORMAT => reads::<HostName>(text),
         MethodName::FORMAT => reads::<MethodName>(text),
         Name::FORMAT => reads::<Name>(text),
+        OrgSlug::FORMAT => reads::<OrgSlug>(text),
+        PlatformUrl::FORMAT => reads::<PlatformUrl>(text),
+        WorkspaceId::FORMAT => reads::<WorkspaceId>(text),
         _ => return None,
     })
 }

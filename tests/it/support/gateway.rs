@@ -14,10 +14,10 @@ use keyward::authz::{
 };
 use keyward::proxy::{
     Balance, BindError, Ceilings, Clock, Config, Endpoint, ErrorStyle, Gateway, IdentityConfig,
-    Limits, ListenAddr, ListenerConfig, Retries, RouteSettings, Rules, Source, SourceStatus,
-    Surroundings, Timeouts, UpstreamConfig,
+    Limits, ListenAddr, ListenerConfig, Retries, RouteSettings, Rules, Surroundings, Timeouts,
+    UpstreamConfig,
 };
-use keyward::replica::{self, Replica};
+use keyward::replica::{self, Replica, Source, SourceStatus};
 use keyward::telemetry::{AccessLog, Metrics};
 use keyward::wire::{Change, ChangeSink, Epoch, KeySource, Secret, SecretDigest, SecretEntry};
 
@@ -47,6 +47,8 @@ pub struct Setup {
     pub keys: bool,
     pub listeners: Vec<ListenerConfig>,
     pub clock: Clock,
+    /// In place of keys of its own.
+    pub followed: Option<(Arc<Replica>, Arc<dyn Source>)>,
 }
 
 /// An upstream of these endpoints without further ado.
@@ -87,6 +89,7 @@ impl Setup {
             keys: true,
             listeners: vec![ListenAddr::Tcp(([127, 0, 0, 1], 0).into()).into()],
             clock: Arc::new(|| NOW),
+            followed: None,
         }
     }
 
@@ -283,10 +286,13 @@ impl Setup {
     fn bind_with(self) -> Result<(Gateway, Around), BindError> {
         let setup = self;
         let rules = setup.rules();
-        let replica = Replica::new(replica::Config::default());
-        if setup.keys {
-            replica.load(&mut Keys);
-        }
+        let (replica, source) = setup.followed.unwrap_or_else(|| {
+            let replica = Replica::new(replica::Config::default());
+            if setup.keys {
+                replica.load(&mut Keys);
+            }
+            (replica, Arc::new(Embedded))
+        });
         let metrics = Arc::new(Metrics::new());
         let log = Log::default();
         let dropped = metrics.access_log_dropped();
@@ -303,7 +309,7 @@ impl Setup {
             metrics: Arc::clone(&metrics),
             access_log: Some(Arc::clone(&access_log)),
             clock: setup.clock,
-            source: Arc::new(Embedded),
+            source,
             reload: Arc::new(|| Box::pin(async { Err("not in this test".to_owned()) })),
         };
         let around = Around {

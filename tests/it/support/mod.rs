@@ -2,6 +2,8 @@
 
 pub mod client;
 pub mod gateway;
+#[cfg(feature = "cli")]
+pub mod platform;
 pub mod upstream;
 
 pub use client::Client;

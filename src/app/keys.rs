@@ -1,0 +1,202 @@
+//! Where the keys come from: a control plane in this process, or a platform that is followed. Each in three steps,
+//! so that nothing answers before everything is there: prepared, opened, begun.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::fed::Fed;
+use super::running::StartError;
+use super::{clock, usage};
+use crate::control::{self, Control, Keys};
+use crate::proxy::Reaper;
+use crate::replica::prisme::{self, Prisme};
+use crate::replica::{self, Replica, Source, SourceStatus};
+
+/// The source of the keys, as finished settings.
+#[derive(Debug)]
+pub enum KeysFrom {
+    /// A control plane in this process.
+    Embedded(control::Config),
+    /// A Prisme.ai platform.
+    Prisme(prisme::Config),
+}
+
+/// The control plane in this process: each change is applied before it is answered, so the keys are always current.
+struct Embedded;
+
+impl Source for Embedded {
+    fn status(&self) -> SourceStatus {
+        SourceStatus {
+            state: "embedded",
+            staleness: Duration::ZERO,
+            usable: true,
+        }
+    }
+}
+
+/// What needs no other part: the control plane has its address, what was kept of a platform is read.
+pub(super) enum Prepared {
+    Embedded(TcpListener, control::Config),
+    Prisme(Prisme),
+}
+
+impl Prepared {
+    pub(super) fn new(
+        from: KeysFrom,
+        config: &replica::Config,
+        replica: &Arc<Replica>,
+        runtime: &Runtime,
+    ) -> Result<Self, StartError> {
+        match from {
+            KeysFrom::Embedded(control) => Ok(Self::Embedded(listen(control.listen)?, control)),
+            KeysFrom::Prisme(platform) => {
+                let (clock, runtime) = (clock::moments(), runtime.handle().clone());
+                let replica = Arc::clone(replica);
+                let prisme = Prisme::open(platform, config, replica, clock, runtime);
+                Ok(Self::Prisme(prisme.map_err(StartError::Platform)?))
+            }
+        }
+    }
+
+    /// For those who ask about keys.
+    pub(super) fn source(&self) -> Arc<dyn Source> {
+        match self {
+            Self::Embedded(..) => Arc::new(Embedded),
+            Self::Prisme(prisme) => Arc::new(prisme.clone()),
+        }
+    }
+
+    pub(super) fn open(
+        self,
+        purpose: &str,
+        replica: &Arc<Replica>,
+        reaper: Reaper,
+        runtime: &Runtime,
+    ) -> Result<Opened, StartError> {
+        match self {
+            Self::Embedded(listener, config) => {
+                let replica = Arc::clone(replica);
+                let fed = Fed { replica, reaper };
+                let control = runtime.block_on(open(&config, purpose, fed))?;
+                Ok(Opened::Embedded(listener, Arc::new(control)))
+            }
+            Self::Prisme(prisme) => Ok(Opened::Prisme(prisme)),
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).map_err(|source| StartError::Listen { address, source })
+}
+
+async fn open(config: &control::Config, purpose: &str, fed: Fed) -> Result<Control, StartError> {
+    let control = Control::open(config, purpose, clock::system()).await?;
+    control
+        .attach(Arc::new(fed))
+        .await
+        .map_err(StartError::Load)?;
+    Ok(control)
+}
+
+/// What may begin.
+pub(super) enum Opened {
+    Embedded(TcpListener, Arc<Control>),
+    Prisme(Prisme),
+}
+
+impl Opened {
+    pub(super) fn begin(self, replica: &Arc<Replica>, runtime: &Runtime, grace: Duration) -> Begun {
+        let replica = Arc::clone(replica);
+        match self {
+            Self::Embedded(listener, control) => {
+                let address = listener.local_addr().ok();
+                let (stop, stopped) = watch::channel(false);
+                let serving = serve(Arc::clone(&control), listener, stopped, grace);
+                let serving = runtime.spawn(serving);
+                let flushing = usage::flush_regularly(replica, control.keys().clone());
+                runtime.spawn(flushing);
+                Begun::Embedded(Serving {
+                    control,
+                    address,
+                    stop,
+                    serving,
+                })
+            }
+            Self::Prisme(prisme) => {
+                prisme.follow();
+                runtime.spawn(usage::discard_regularly(replica));
+                Begun::Prisme(prisme)
+            }
+        }
+    }
+}
+
+async fn serve(
+    control: Arc<Control>,
+    listener: TcpListener,
+    mut stopped: watch::Receiver<bool>,
+    grace: Duration,
+) {
+    let shutdown = async move {
+        // An error means that the sender is gone, which is an end as well.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    if let Err(error) = control.serve(listener, shutdown, grace).await {
+        tracing::error!(%error, "the control plane has ended");
+    }
+}
+
+/// A source that is at work.
+pub(super) enum Begun {
+    Embedded(Serving),
+    Prisme(Prisme),
+}
+
+/// A control plane that serves.
+pub(super) struct Serving {
+    pub(super) control: Arc<Control>,
+    pub(super) address: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+}
+
+impl Begun {
+    /// The control plane, where it is in this process.
+    pub(super) fn control(&self) -> Option<&Serving> {
+        match self {
+            Self::Embedded(serving) => Some(serving),
+            Self::Prisme(_) => None,
+        }
+    }
+
+    /// The keys, where they can be changed here.
+    pub(super) fn keys(&self) -> Option<&Keys> {
+        self.control().map(|serving| serving.control.keys())
+    }
+
+    /// Ends what is served.
+    pub(super) async fn end(&mut self) {
+        if let Self::Embedded(serving) = self {
+            // Without receivers the control plane has ended already.
+            let _ = serving.stop.send(true);
+            let _ = (&mut serving.serving).await;
+        }
+    }
+
+    /// Stores what is only in memory until now.
+    pub(super) async fn flush(&self, replica: &Replica) {
+        match self {
+            Self::Embedded(serving) => usage::flush(replica, serving.control.keys()).await,
+            Self::Prisme(prisme) => {
+                if let Err(error) = prisme.save() {
+                    tracing::error!(%error, "the keys will not be there after the restart");
+                }
+            }
+        }
+    }
+}
