@@ -823,3 +823,85 @@ fn a_key_keeps_a_limited_number_of_former_secrets() {
         200
     );
 }
+
+/// Makes SQLite end every transaction that makes a revision by itself, as it does where the disk is full.
+const FULL: &str =
+    "CREATE TRIGGER full BEFORE UPDATE ON meta BEGIN SELECT RAISE(ROLLBACK, 'full'); END";
+
+fn execute(plane: &Plane, sql: &'static str) {
+    let mut database = look_into(plane.directory());
+    plane
+        .runtime
+        .block_on(sqlx::raw_sql(sql).execute(&mut database))
+        .unwrap();
+}
+
+fn is_ready(plane: &Plane) -> bool {
+    let answer = plane.call("GET", "/readyz", &[], None);
+    assert!([200, 503].contains(&answer.status), "{}", answer.raw);
+    answer.status == 200
+}
+
+#[test]
+fn a_write_that_fails_leaves_the_next_one_alone() {
+    let plane = Plane::start();
+    plane.create("acme", org_key("before"));
+    execute(&plane, FULL);
+    assert!(is_ready(&plane), "nobody has written since");
+    for n in 0..3 {
+        let failed = plane.admin("POST", KEYS, Some(org_key(&format!("k{n}"))));
+        failed.refused(503, "ServiceUnavailable");
+        assert_eq!(failed.header("retry-after"), Some("1"));
+        assert!(!is_ready(&plane));
+    }
+    assert_eq!(plane.admin("GET", KEYS, None).body["total"], json!(1));
+
+    execute(&plane, "DROP TRIGGER full");
+    assert!(is_ready(&plane), "without anybody who writes");
+    let made = plane.admin("POST", KEYS, Some(org_key("after")));
+    assert_eq!((made.status, made.revision()), (201, 2));
+    assert!(is_ready(&plane));
+    assert_eq!(plane.sink.changes.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn a_store_that_another_process_keeps_locked_is_an_outage() {
+    let plane = Plane::start();
+    let mut database = look_into(plane.directory());
+    plane.runtime.block_on(async {
+        let locked = sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut database);
+        locked.await.unwrap();
+    });
+    let failed = plane.admin("POST", KEYS, Some(org_key("ci")));
+    failed.refused(503, "ServiceUnavailable");
+    plane.runtime.block_on(async {
+        let unlocked = sqlx::raw_sql("ROLLBACK").execute(&mut database);
+        unlocked.await.unwrap();
+    });
+    assert!(is_ready(&plane));
+    plane.create("acme", org_key("ci"));
+}
+
+#[test]
+fn what_was_written_though_its_commit_failed_reaches_the_gateway_before_the_next_change() {
+    let plane = Plane::start();
+    let (kept, _) = plane.create("acme", org_key("kept"));
+    plane.create("acme", org_key("removed"));
+    execute(
+        &plane,
+        "BEGIN; UPDATE meta SET revision = 3; \
+         UPDATE keys SET status = 'disabled', revision = 3 WHERE slug = 'kept'; \
+         INSERT INTO changes SELECT 3, id, 'put' FROM keys WHERE slug = 'kept'; \
+         INSERT INTO changes SELECT 3, id, 'removed' FROM keys WHERE slug = 'removed'; \
+         DELETE FROM keys WHERE slug = 'removed'; COMMIT",
+    );
+    plane.create("acme", org_key("next"));
+    let changes = plane.sink.changes.lock().unwrap();
+    let revisions: Vec<_> = changes.iter().map(|change| change.revision.0).collect();
+    assert_eq!(revisions, [1, 2, 3, 4]);
+    let missed = &changes[2];
+    assert_eq!(missed.put.len(), 1);
+    assert_eq!(missed.put[0].record.id.as_str(), kept);
+    assert_eq!(missed.put[0].record.status, KeyStatus::Disabled);
+    assert_eq!(missed.removed.len(), 1);
+}

@@ -172,18 +172,31 @@ impl ApiError {
         )
     }
 
+    /// 503 for what may succeed later.
+    fn unavailable(message: &'static str) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ServiceUnavailable",
+            message,
+        )
+    }
+
     /// 500. The cause goes to the log and not to the client.
     pub(super) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
-        tracing::error!(
-            error = chain(error),
-            "a request to the control plane failed"
-        );
+        log(error);
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "Internal",
             "the control plane failed; its log says why",
         )
     }
+}
+
+fn log(error: &(dyn std::error::Error + 'static)) {
+    tracing::error!(
+        error = chain(error),
+        "a request to the control plane failed"
+    );
 }
 
 /// An error and its causes, on one line.
@@ -207,14 +220,21 @@ impl From<InvalidInput> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        if matches!(error, StoreError::Database(sqlx::Error::PoolTimedOut)) {
-            return Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "ServiceUnavailable",
-                "the control plane is overloaded: try again in a moment",
-            );
+        match error {
+            StoreError::Database(sqlx::Error::PoolTimedOut) => {
+                Self::unavailable("the control plane is overloaded: try again in a moment")
+            }
+            StoreError::Database(_) => {
+                log(&error);
+                Self::unavailable(
+                    "the store does not do its work: try again in a moment; the log says why",
+                )
+            }
+            StoreError::Damaged(_)
+            | StoreError::Unreadable(_)
+            | StoreError::AlreadyAttached
+            | StoreError::Interrupted => Self::internal(&error),
         }
-        Self::internal(&error)
     }
 }
 
@@ -252,7 +272,10 @@ impl IntoResponse for ApiError {
             details: (*self.details).clone(),
         };
         let mut response = answer::json(self.status, &body);
-        if self.status == StatusCode::TOO_MANY_REQUESTS {
+        if matches!(
+            self.status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        ) {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

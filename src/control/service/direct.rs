@@ -110,6 +110,17 @@ impl Command for RecordUsage {
     }
 }
 
+/// Nothing, written.
+pub(super) struct Touch;
+
+impl Command for Touch {
+    type Answer = ();
+
+    async fn perform(self, transaction: &mut WriteTransaction<'_>) -> Result<(), CommandError> {
+        Ok(transaction.touch().await?)
+    }
+}
+
 async fn audited(
     caller: &Caller,
     action: &'static str,

@@ -10,18 +10,20 @@ mod org;
 mod workspace;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::caller::Caller;
 use super::command::InvalidInput;
 use super::error::CommandError;
-use super::store::{Shown, Store, StoreError, StoredKey, Usage, WriteTransaction, load, read};
+use super::store::{
+    Shown, Store, StoreError, StoredKey, Usage, WriteTransaction, Writer, load, read,
+};
 use super::token::RawKey;
 use crate::authz::{
     KeyDigest, KeyLookup, Pepper, PresentedKey, Principal, Revision, Tenant, Timestamp,
 };
-use crate::wire::{ChangeSink, Epoch};
+use crate::wire::{Change, ChangeSink, Epoch};
 
 /// What a command came to, and the revision at which it is so.
 #[derive(Debug)]
@@ -71,6 +73,8 @@ struct Inner {
     sink: OnceLock<Arc<dyn ChangeSink>>,
     /// The last revision that is on disk and applied.
     revision: AtomicU64,
+    /// Whether the last write failed.
+    is_failing: AtomicBool,
 }
 
 /// Something that changes keys, within one transaction.
@@ -91,13 +95,14 @@ impl Keys {
         pepper: Option<Pepper>,
         clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     ) -> Result<Self, StoreError> {
-        let revision = read::revision(&mut *store.writer.lock().await).await?;
+        let revision = read::revision(store.writer.lock().await.connection().await?).await?;
         Ok(Self(Arc::new(Inner {
             store,
             pepper,
             clock,
             sink: OnceLock::new(),
             revision: AtomicU64::new(revision.0),
+            is_failing: AtomicBool::new(false),
         })))
     }
 
@@ -110,7 +115,8 @@ impl Keys {
         if self.0.sink.get().is_some() {
             return Err(StoreError::AlreadyAttached);
         }
-        load::load(&mut writer, self.0.store.epoch(), Arc::clone(&sink)).await?;
+        let connection = writer.connection().await?;
+        load::load(connection, self.0.store.epoch(), Arc::clone(&sink)).await?;
         self.0
             .sink
             .set(sink)
@@ -129,15 +135,29 @@ impl Keys {
 
     /// The last revision that is on disk and applied.
     pub fn revision(&self) -> Revision {
-        Revision(self.0.revision.load(Ordering::Acquire))
+        self.0.applied()
     }
 
-    /// Whether the store answers at all.
+    /// Whether the store answers, and takes what is written.
     pub(super) async fn is_available(&self) -> bool {
-        match self.0.store.readers().acquire().await {
+        let answers = match self.0.store.readers().acquire().await {
             Ok(mut connection) => read::revision(&mut connection).await.is_ok(),
             Err(_) => false,
+        };
+        answers && self.takes_writes().await
+    }
+
+    /// Whether the last write succeeded or, since nobody may come who writes, another one does now. While one is under
+    /// way, nobody waits for it.
+    async fn takes_writes(&self) -> bool {
+        if !self.0.is_failing.load(Ordering::Acquire) {
+            return true;
         }
+        if self.0.store.writer.try_lock().is_err() || self.write(direct::Touch).await.is_err() {
+            return false;
+        }
+        self.0.is_failing.store(false, Ordering::Release);
+        true
     }
 
     /// How many keys there are, of all families.
@@ -231,17 +251,43 @@ impl Keys {
 impl Inner {
     async fn write<C: Command>(&self, command: C) -> Result<Applied<C::Answer>, CommandError> {
         let mut writer = self.store.writer.lock().await;
-        let mut transaction = WriteTransaction::begin(&mut writer, (self.clock)()).await?;
+        let outcome = self.carry_out(&mut writer, command).await;
+        if let Err(CommandError::Store(_)) = outcome {
+            self.is_failing.store(true, Ordering::Release);
+            writer.give_up().await;
+        }
+        outcome
+    }
+
+    async fn carry_out<C: Command>(
+        &self,
+        writer: &mut Writer,
+        command: C,
+    ) -> Result<Applied<C::Answer>, CommandError> {
+        let connection = writer.connection().await?;
+        let mut transaction = WriteTransaction::begin(connection, (self.clock)()).await?;
+        if let Some(missed) = transaction.missed(self.applied()).await? {
+            self.hand_on(&missed).await;
+        }
         let value = command.perform(&mut transaction).await?;
         if let Some(change) = transaction.commit().await? {
-            if let Some(sink) = self.sink.get() {
-                sink.apply(&change);
-                sink.settle(&change).await;
-            }
-            self.revision.store(change.revision.0, Ordering::Release);
+            self.hand_on(&change).await;
+            self.is_failing.store(false, Ordering::Release);
         }
-        let revision = Revision(self.revision.load(Ordering::Acquire));
+        let revision = self.applied();
         Ok(Applied { value, revision })
+    }
+
+    async fn hand_on(&self, change: &Change) {
+        if let Some(sink) = self.sink.get() {
+            sink.apply(change);
+            sink.settle(change).await;
+        }
+        self.revision.store(change.revision.0, Ordering::Release);
+    }
+
+    fn applied(&self) -> Revision {
+        Revision(self.revision.load(Ordering::Acquire))
     }
 }
 

@@ -10,6 +10,7 @@ pub(super) mod page;
 pub(super) mod read;
 mod row;
 mod write;
+mod writer;
 
 use sqlx::{SqliteConnection, SqlitePool};
 use tokio::sync::Mutex;
@@ -20,6 +21,7 @@ use crate::wire::Epoch;
 pub use open::OpenError;
 pub(super) use read::{Shown, Wanted};
 pub(super) use write::{Audited, WriteTransaction};
+pub(super) use writer::Writer;
 
 /// A key with what only the control plane knows of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,9 +95,9 @@ const NOT_A_DATABASE: i64 = 26;
 #[derive(Debug)]
 pub(super) struct Store {
     readers: SqlitePool,
-    /// INVARIANT: the only connection that writes. Whoever holds it makes, commits and hands on one change
-    /// before the next, so that changes leave in the order of their revisions.
-    pub(super) writer: Mutex<SqliteConnection>,
+    /// INVARIANT: what alone writes. Whoever holds it makes, commits and hands on one change before the next, so that
+    /// changes leave in the order of their revisions.
+    pub(super) writer: Mutex<Writer>,
     epoch: Epoch,
     /// Held as long as the store is open; the file system gives the lock up when the process ends.
     _lock: lock::Lock,

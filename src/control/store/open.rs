@@ -15,7 +15,7 @@ use sqlx::{ConnectOptions as _, SqliteConnection};
 use tokio::sync::Mutex;
 
 use super::lock::{Lock, LockError};
-use super::{ReadOnlyStore, Store, StoreError};
+use super::{ReadOnlyStore, Store, StoreError, Writer};
 use crate::authz::{Pepper, Timestamp};
 use crate::control::token;
 use crate::wire::Epoch;
@@ -157,12 +157,12 @@ impl Store {
             .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)
-            .connect_with(options.read_only(true))
+            .connect_with(options.clone().read_only(true))
             .await
             .map_err(fault)?;
         Ok(Self {
             readers,
-            writer: Mutex::new(writer),
+            writer: Mutex::new(Writer::new(options, writer)),
             epoch,
             _lock: lock,
         })

@@ -7,7 +7,7 @@ use super::row::{digest_columns, entry, grants_text, status_text, stored_revisio
 use super::{StoreError, StoredKey, Usage, read};
 use crate::authz::{KeyId, Owner, Revision, Rulebook, Timestamp};
 use crate::control::audit;
-use crate::wire::{Change, SecretDigest};
+use crate::wire::{Change, SecretDigest, SecretEntry};
 
 /// Revisions that the change log goes back.
 const CHANGES_KEPT: u64 = 100_000;
@@ -58,6 +58,42 @@ impl<'c> WriteTransaction<'c> {
     /// The revision that changes of this transaction carry.
     pub(in crate::control) fn revision(&self) -> Revision {
         self.revision
+    }
+
+    /// What gateways were not told that have come as far as `known`: a commit can fail and have been made all the same.
+    pub(in crate::control) async fn missed(
+        &mut self,
+        known: Revision,
+    ) -> Result<Option<Change>, StoreError> {
+        let last = Revision(self.revision.0.saturating_sub(1));
+        if last <= known {
+            return Ok(None);
+        }
+        let ids: Vec<String> =
+            sqlx::query_scalar("SELECT DISTINCT key_id FROM changes WHERE revision > ?")
+                .bind(stored_revision(known))
+                .fetch_all(&mut *self.transaction)
+                .await?;
+        let mut missed = Change {
+            revision: last,
+            put: Vec::new(),
+            removed: Vec::new(),
+        };
+        for id in ids.into_iter().map(KeyId::new) {
+            match read_entry(&mut self.transaction, &id).await? {
+                Some(entry) => missed.put.push(entry),
+                None => missed.removed.push(id),
+            }
+        }
+        Ok(Some(missed))
+    }
+
+    /// Writes something that changes nothing, to see whether writing succeeds.
+    pub(in crate::control) async fn touch(&mut self) -> Result<(), StoreError> {
+        sqlx::query("UPDATE meta SET revision = revision")
+            .execute(&mut *self.transaction)
+            .await?;
+        Ok(())
     }
 
     /// For questions within the transaction.
@@ -196,11 +232,8 @@ impl<'c> WriteTransaction<'c> {
     async fn change(&mut self) -> Result<Change, StoreError> {
         let mut put = Vec::with_capacity(self.put.len());
         for id in &self.put {
-            let connection = &mut *self.transaction;
-            let key = read::by_id(connection, id).await?;
-            let key = key.ok_or(StoreError::Unreadable("id"))?;
-            let secrets = read::secrets(connection, id.as_str()).await?;
-            put.push(entry(key.record, secrets));
+            let entry = read_entry(&mut self.transaction, id).await?;
+            put.push(entry.ok_or(StoreError::Unreadable("id"))?);
         }
         Ok(Change {
             revision: self.revision,
@@ -275,6 +308,18 @@ impl<'c> WriteTransaction<'c> {
         .await?;
         Ok(())
     }
+}
+
+/// A key as it is now, if it is still there.
+async fn read_entry(
+    connection: &mut SqliteConnection,
+    id: &KeyId,
+) -> Result<Option<SecretEntry>, StoreError> {
+    let Some(key) = read::by_id(connection, id).await? else {
+        return Ok(None);
+    };
+    let secrets = read::secrets(connection, id.as_str()).await?;
+    Ok(Some(entry(key.record, secrets)))
 }
 
 fn owner_columns(owner: Option<&Owner>) -> (Option<&str>, Option<&str>) {
