@@ -20,7 +20,8 @@ const ANY_SUBJECT: &str = "all";
 const BYTES_MAX: usize = 1024 * 1024;
 
 /// Rules as a key of this workspace holds them: one subject each, and the condition that this is the workspace.
-/// A rule for `all` becomes one for each subject with an attribute of its own, and one for the rest.
+/// A rule for `all` becomes one for each subject with an attribute of its own, and one for the rest. That last one
+/// states the attribute of the rest already, and so stays what it is: rules that come back from an answer do not change.
 ///
 /// # Errors
 /// A rule that is refused on write, that has no subject, that states another workspace, or is one too many once
@@ -39,7 +40,7 @@ pub(super) fn scoped(
         if rule.subject.is_empty() {
             return Err(fault(index, "subject", "is missing"));
         }
-        for subject in rule.subject.iter().flat_map(|subject| subjects(subject)) {
+        for subject in rule.subject.iter().flat_map(|name| subjects(name, rule)) {
             if rules.len() == RULES_MAX {
                 let problem = format!("are more than {RULES_MAX} once each has one subject");
                 return Err(InvalidInput::new("rules", problem));
@@ -56,12 +57,20 @@ pub(super) fn scoped(
     Ok(grants)
 }
 
-/// The subjects that a name stands for.
-fn subjects(name: &str) -> Vec<&str> {
+/// The subjects that a name stands for in a rule.
+fn subjects<'n>(name: &'n str, rule: &RawRule) -> Vec<&'n str> {
     let own = SCOPED.iter().map(|(subject, _)| *subject);
     match name {
-        ANY_SUBJECT => own.chain([ANY_SUBJECT]).collect(),
+        ANY_SUBJECT if !states(rule, SCOPED_OTHERWISE) => own.chain([ANY_SUBJECT]).collect(),
         name => vec![name],
+    }
+}
+
+/// Whether a rule has a condition on an attribute.
+fn states(rule: &RawRule, attribute: &str) -> bool {
+    match &rule.conditions {
+        Some(Value::Object(members)) => members.iter().any(|(name, _)| **name == *attribute),
+        Some(_) | None => false,
     }
 }
 
@@ -124,6 +133,9 @@ fn fault(rule: usize, place: &str, problem: impl std::fmt::Display) -> InvalidIn
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
     use serde_json::{Value as Json, json};
 
     use super::*;
@@ -179,12 +191,54 @@ mod tests {
     }
 
     #[test]
-    fn splitting_again_changes_nothing() {
+    fn what_is_answered_can_be_written_again_and_stays_the_same() {
         let once = shown(&json!([{"action": ["read", "update"], "subject": "all"}]));
         assert_eq!(once.as_array().unwrap().len(), 4);
-        // `all` would be split once more, into what is there already.
-        let specific = Json::from(once.as_array().unwrap()[..3].to_vec());
-        assert_eq!(shown(&specific), specific);
+        assert_eq!(shown(&once), once);
+        let full = vec![json!({"action": "read", "subject": "all"}); 64];
+        let once = shown(&Json::from(full));
+        assert_eq!(once.as_array().unwrap().len(), RULES_MAX);
+        assert_eq!(shown(&once), once);
+    }
+
+    proptest! {
+        #[test]
+        fn normalising_twice_changes_nothing(rules in vec(some_rule(), 0..8)) {
+            if let Ok(once) = written(&Json::from(rules)) {
+                let rules = grants::to_json(&RawGrants::Workspace { rules: once })["rules"].take();
+                prop_assert_eq!(shown(&rules), rules);
+            }
+        }
+    }
+
+    /// A rule, with as many conditions as one may have or fewer, and perhaps those that would be forced into it.
+    fn some_rule() -> impl Strategy<Value = Json> {
+        let names = [
+            "all",
+            "workspaces",
+            "events",
+            "automations",
+            "pages",
+            "files",
+        ];
+        let forced = [
+            "workspaceId",
+            "id",
+            "source.workspaceId",
+            "runningWorkspaceId",
+        ];
+        let stated = vec((select(forced.to_vec()), any::<bool>()), 0..4);
+        let others = prop_oneof![0..4_usize, 60..=64_usize];
+        let subjects = vec(select(names.to_vec()), 1..3);
+        (subjects, stated, others, any::<bool>()).prop_map(|(subject, stated, others, inverted)| {
+            let stated = stated.into_iter().map(|(name, operator)| {
+                let here = if operator { json!({"$eq": "w1"}) } else { json!("w1") };
+                (name.to_owned(), here)
+            });
+            let others = (0..others).map(|n| (format!("a{n}"), json!(n)));
+            let conditions: serde_json::Map<_, _> = stated.chain(others).collect();
+            json!({"action": "read", "subject": subject, "conditions": conditions, "inverted": inverted})
+        })
     }
 
     #[test]
