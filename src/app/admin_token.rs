@@ -6,7 +6,7 @@
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::control::{AdminToken, InvalidAdminToken};
@@ -14,6 +14,8 @@ use crate::control::{AdminToken, InvalidAdminToken};
 /// Name of the file in the data directory.
 pub const FILE_NAME: &str = "admin-token";
 
+/// The bits of a file's mode that let anybody but its user do something.
+const OTHERS: u32 = 0o077;
 /// Random bytes of a token that is made here; hexadecimal makes it twice as long.
 const RANDOM_BYTES: usize = 32;
 
@@ -113,10 +115,25 @@ pub fn read_file(path: &Path) -> Result<AdminSecret, NoAdminToken> {
     let path = path.to_owned();
     match fs::read_to_string(&path) {
         Ok(text) => {
+            warn_of_readers(&path);
             AdminSecret::new(&text).map_err(|source| NoAdminToken::Invalid { path, source })
         }
         Err(source) => Err(NoAdminToken::Unreadable { path, source }),
     }
+}
+
+/// Says so where others than this user can get at the token.
+fn warn_of_readers(path: &Path) {
+    if is_open_to_others(path) {
+        tracing::warn!(
+            "others can get at the admin token: run `chmod 600 {}`, and change the token if they may have",
+            path.display()
+        );
+    }
+}
+
+fn is_open_to_others(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|about| about.permissions().mode() & OTHERS != 0)
 }
 
 fn read_or_make(directory: &Path) -> Result<AdminSecret, NoAdminToken> {
@@ -153,8 +170,6 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]
@@ -167,7 +182,20 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
+        assert!(!is_open_to_others(&dir.path().join(FILE_NAME)));
         assert_eq!(read_or_make(dir.path()).unwrap().reveal(), made.reveal());
+    }
+
+    #[test]
+    fn a_file_that_others_can_get_at_is_noticed_and_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        fs::write(&path, "t".repeat(32)).unwrap();
+        for (mode, open) in [(0o640, true), (0o604, true), (0o620, true), (0o400, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_open_to_others(&path), open, "{mode:o}");
+            assert!(read_or_make(dir.path()).is_ok());
+        }
     }
 
     #[test]

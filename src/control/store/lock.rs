@@ -2,8 +2,9 @@
 //!
 //! The operating system holds the lock and ends it with the process; what the file says is for people.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// A lock that is held until it is dropped.
@@ -21,6 +22,8 @@ pub(super) enum LockError {
     Io(io::Error),
 }
 
+/// Who may read and write the file: this user.
+const MODE: u32 = 0o600;
 /// Most bytes of the note that are shown to people.
 const NOTE_BYTES_MAX: u64 = 256;
 
@@ -32,6 +35,7 @@ impl Lock {
             .truncate(false)
             .read(true)
             .write(true)
+            .mode(MODE)
             .open(path_beside(database))
             .map_err(LockError::Io)?;
         match file.try_lock() {
@@ -39,7 +43,10 @@ impl Lock {
             Err(TryLockError::WouldBlock) => return Err(LockError::Held(note(&mut file))),
             Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
         }
-        write_note(&mut file, who).map_err(LockError::Io)?;
+        // One that an earlier version made lets others read it.
+        file.set_permissions(Permissions::from_mode(MODE))
+            .and_then(|()| write_note(&mut file, who))
+            .map_err(LockError::Io)?;
         Ok(Self { _file: file })
     }
 }
