@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::store::StoredKey;
+use super::store::{Rotation, StoredKey};
 use crate::authz::{KeyStatus, Timestamp};
 use crate::wire::grants;
 use crate::wire::time::format_rfc3339;
 
-/// A key as the audit log holds it, as JSON text.
-pub(super) fn state(key: &StoredKey) -> String {
+/// A key as the audit log holds it, as JSON text. A rotation is nothing that a key is, but what became of it.
+pub(super) fn state(key: &StoredKey, rotation: Option<Rotation>) -> String {
     let moment = |at: Timestamp| Value::from(format_rfc3339(at));
     let owner = key.record.owner.as_ref();
-    json!({
+    let mut state = json!({
         "name": key.record.name,
         "slug": key.slug,
         "ownerType": owner.map(|owner| &owner.kind),
@@ -23,6 +23,16 @@ pub(super) fn state(key: &StoredKey) -> String {
         },
         "expiresAt": key.record.expires_at.map(moment),
         "grants": grants::to_json(&key.record.grants),
-    })
-    .to_string()
+    });
+    let rotation = rotation.map(|rotation| {
+        let rotation = json!({
+            "gracePeriodSeconds": rotation.grace_seconds,
+            "formerSecretsEndBy": moment(rotation.retired_at),
+        });
+        ("rotation".to_owned(), rotation)
+    });
+    if let Value::Object(members) = &mut state {
+        members.extend(rotation);
+    }
+    state.to_string()
 }

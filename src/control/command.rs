@@ -7,6 +7,7 @@ mod access;
 use std::fmt;
 
 use super::scoping::scoped;
+use super::token::is_key_id;
 use crate::authz::{
     InvalidGrants, InvalidRule, KeyStatus, Owner, RawGrants, RawRule, Tenant, Timestamp,
     validate_grants,
@@ -123,7 +124,7 @@ impl KeySlug {
     /// Takes a slug.
     ///
     /// # Errors
-    /// It is not of the grammar, or reserved.
+    /// It is not of the grammar, reserved, or could be the id of a key.
     pub fn parse(text: &str) -> Result<Self, InvalidInput> {
         let alphabet = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if text.is_empty() || text.len() > Self::BYTES_MAX || !text.bytes().all(alphabet) {
@@ -132,6 +133,10 @@ impl KeySlug {
         }
         if Self::RESERVED.contains(&text) {
             return Err(InvalidInput::new("slug", "is reserved"));
+        }
+        if is_key_id(text) {
+            let problem = "has the form of the id of a key, by which paths name keys too";
+            return Err(InvalidInput::new("slug", problem));
         }
         Ok(Self(text.to_owned()))
     }
@@ -168,6 +173,8 @@ impl KeyName {
 pub const OWNER_KIND_CHARACTERS_MAX: usize = 64;
 /// Most characters of an owner's id.
 pub const OWNER_ID_CHARACTERS_MAX: usize = 256;
+/// The kind of owner of the keys that this program makes as samples, and ends again. Nobody else's key has it.
+pub const SAMPLE_OWNER_KIND: &str = "keyward-sample";
 /// Longest grace of a rotated secret: 30 days.
 pub const GRACE_SECONDS_MAX: u32 = 2_592_000;
 
@@ -183,6 +190,10 @@ pub fn parse_owner(kind: Option<&str>, id: Option<&str>) -> Result<Option<Owner>
         };
     };
     let kind = label("ownerType", kind, OWNER_KIND_CHARACTERS_MAX)?;
+    if kind == SAMPLE_OWNER_KIND {
+        let problem = format!("is not `{SAMPLE_OWNER_KIND}`, by which samples are found and ended");
+        return Err(InvalidInput::new("ownerType", problem));
+    }
     let id = id.map(|id| label("ownerId", id, OWNER_ID_CHARACTERS_MAX));
     Ok(Some(Owner {
         kind,

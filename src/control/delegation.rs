@@ -2,13 +2,14 @@
 //!
 //! Pure. It knows no store and no request, only two keys.
 
-use crate::authz::{Grants, PermissionSet, Principal, RawGrants, ScopeSet, Timestamp};
+use crate::authz::{Grants, Owner, PermissionSet, Principal, RawGrants, ScopeSet, Timestamp};
 
 /// How far a key may delegate: what it holds itself, as long as it holds it.
 #[derive(Debug, Clone, Copy)]
 pub struct Authority<'a> {
     permissions: &'a PermissionSet,
     scopes: &'a ScopeSet,
+    owner: Option<&'a Owner>,
     expires_at: Option<Timestamp>,
 }
 
@@ -27,6 +28,9 @@ pub enum Excess {
     /// It would live longer.
     #[error("it expires later than your key")]
     Expiry,
+    /// Whoever trusts the gateway would take it for somebody else's.
+    #[error("it has an owner other than your key's")]
+    Owner,
     /// It is of another family.
     #[error("it is a key of another family")]
     Family,
@@ -42,6 +46,7 @@ impl<'a> Authority<'a> {
             } => Some(Self {
                 permissions,
                 scopes,
+                owner: principal.owner.as_ref(),
                 expires_at: principal.expires_at,
             }),
             Grants::Workspace(_) | Grants::Access(_) => None,
@@ -74,6 +79,18 @@ impl<'a> Authority<'a> {
             return Err(Excess::Scopes);
         }
         Ok(())
+    }
+
+    /// Whether it may give a key this owner: none, or its own.
+    ///
+    /// # Errors
+    /// It is somebody else.
+    pub fn covers_owner(&self, owner: Option<&Owner>) -> Result<(), Excess> {
+        if owner.is_none() || owner == self.owner {
+            Ok(())
+        } else {
+            Err(Excess::Owner)
+        }
     }
 
     /// Whether it covers a whole key: grants, for no longer than it lives itself.

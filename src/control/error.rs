@@ -2,7 +2,7 @@
 
 use super::command::InvalidInput;
 use super::delegation::Excess;
-use super::store::StoreError;
+use super::store::{SECRETS_IN_GRACE_MAX, StoreError};
 use super::token::NoRandomness;
 use crate::authz::Reason;
 
@@ -41,6 +41,11 @@ pub enum CommandError {
     /// The key was switched off for ever.
     #[error("the key was revoked, which is final")]
     Revoked,
+    /// Another secret would have to end one whose grace was answered.
+    #[error(
+        "the key has {SECRETS_IN_GRACE_MAX} former secrets whose grace runs, and can have no more: rotate it when one has ended, or with a grace of 0 seconds, which ends them all"
+    )]
+    SecretsInGrace,
     /// No random bytes for a secret.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),

@@ -24,8 +24,8 @@ pub use command::{
     ACCESS_KEY_NAME_CHARACTERS_MAX, AccessMap, AccessOwner, Cursor, GRACE_SECONDS_MAX,
     InvalidInput, KeyName, KeySlug, ListAccessKeys, ListKeys, NewKey, OWNER_ID_CHARACTERS_MAX,
     OWNER_KIND_CHARACTERS_MAX, OrgSlug, PatchAccessKey, PatchOrgKey, PutWorkspaceKey, RotateOrgKey,
-    Sort, SortField, WorkspaceId, new_access_grants, parse_access_name, parse_access_status,
-    parse_owner, parse_permission_mode, parse_project,
+    SAMPLE_OWNER_KIND, Sort, SortField, WorkspaceId, new_access_grants, parse_access_name,
+    parse_access_status, parse_owner, parse_permission_mode, parse_project,
 };
 pub use config::{AdminToken, Config, InvalidAdminToken};
 pub use delegation::{Authority, Excess};

@@ -126,6 +126,11 @@ fn new_id(family: Family, now: Timestamp) -> Result<KeyId, NoRandomness> {
     }))
 }
 
+/// Whether a text has the form of an id, in any case of its letters.
+pub(super) fn is_key_id(text: &str) -> bool {
+    Ulid::from_string(text).is_ok()
+}
+
 /// Bytes that nobody can guess.
 pub(super) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
@@ -204,6 +209,7 @@ mod tests {
     fn no_two_ids_are_equal_and_they_sort_by_time() {
         for family in [Family::Org, Family::Workspace, Family::Access] {
             let early = new_id(family, NOW).unwrap();
+            assert!(is_key_id(early.as_str()));
             let late = new_id(family, NOW.plus_seconds(1)).unwrap();
             assert_ne!(early, new_id(family, NOW).unwrap());
             assert!(early < late);

@@ -459,3 +459,51 @@ fn a_key_that_is_deleted_while_it_works_does_nothing_more() {
     );
     assert_eq!(changes.len(), 2 + alive);
 }
+
+#[test]
+fn a_key_gives_others_no_owner_but_its_own() {
+    let plane = Plane::start();
+    let owned = |mut key: Value, kind: &str, id: &str| {
+        key["ownerType"] = json!(kind);
+        key["ownerId"] = json!(id);
+        key
+    };
+    let held = ["orgs:apikeys:manage"];
+    let (_, ann) = plane.create("acme", owned(key("ann", &held, &[]), "user", "ann"));
+    let (_, nobody) = plane.create("acme", key("nobody", &held, &[]));
+    plane.create("acme", owned(key("bob", &[], &[]), "user", "bob"));
+    plane.create("acme", key("free", &[], &[]));
+
+    let make = |by: &str, key: Value| plane.with_key(by, "POST", KEYS, Some(key));
+    let change = |by: &str, slug: &str, patch: Value| {
+        plane.with_key(by, "PATCH", &format!("{KEYS}/{slug}"), Some(patch))
+    };
+    let bob = |key| owned(key, "user", "bob");
+    for refused in [
+        make(&ann, bob(key("a", &[], &[]))),
+        make(&ann, owned(key("a", &[], &[]), "app", "ann")),
+        make(&nobody, bob(key("a", &[], &[]))),
+        change(&ann, "free", bob(json!({}))),
+        change(&nobody, "free", json!({"ownerType": "user"})),
+        change(&nobody, "bob", json!({"ownerId": "ann"})),
+    ] {
+        let details = refused.refused(403, "ForbiddenError");
+        assert_eq!(details["reason"], json!("escalation"));
+    }
+    let ann_s = |key| owned(key, "user", "ann");
+    for (made, status) in [
+        (make(&ann, ann_s(key("a", &[], &[]))), 201),
+        (make(&ann, key("b", &[], &[])), 201),
+        (change(&ann, "free", ann_s(json!({}))), 200),
+        // Who does not state the owner leaves it, and who may change the key may take it away.
+        (change(&ann, "bob", json!({"name": "renamed"})), 200),
+        (change(&ann, "bob", bob(json!({}))), 200),
+        (change(&nobody, "bob", json!({"ownerType": null})), 200),
+        (
+            plane.admin("PATCH", &format!("{KEYS}/free"), Some(bob(json!({})))),
+            200,
+        ),
+    ] {
+        assert_eq!(made.status, status, "{}", made.raw);
+    }
+}

@@ -745,3 +745,18 @@ fn operators_see_health_readiness_and_figures() {
         assert!(metrics.raw.contains(line), "{line} in {}", metrics.raw);
     }
 }
+
+#[test]
+fn no_slug_passes_for_the_id_of_another_key() {
+    let plane = Plane::start();
+    let keys = "/v2/orgs/acme/api-keys";
+    let key = |slug: &str| json!({"slug": slug, "name": "n", "expiresAt": "2030-01-01T00:00:00Z"});
+    let (id, _) = plane.create("acme", key("first"));
+    for slug in [id.clone(), id.to_uppercase()] {
+        let refused = plane.admin("POST", keys, Some(key(&slug)));
+        let details = refused.refused(400, "BadParameters");
+        assert_eq!(details["field"], json!("slug"));
+    }
+    plane.create("acme", key(&id[1..]));
+    plane.create("acme", key(&format!("{id}x")));
+}

@@ -14,7 +14,7 @@ use keyward::authz::{
 };
 use keyward::control::{
     Caller, CommandError, GivenSecret, KeyName, KeySlug, NewKey, OpenError, RawKey, ReadOnly,
-    StoreError, Usage,
+    SAMPLE_OWNER_KIND, StoreError, Usage,
 };
 use keyward::wire::{Secret, SecretDigest};
 use serde_json::{Value, json};
@@ -553,7 +553,7 @@ fn the_database_is_for_its_user_only() {
     let directory = tempfile::tempdir().unwrap();
     let plane = Plane::start_in(directory.path(), Clock::new());
     plane.create("acme", org_key("ci"));
-    for name in ["keyward.db", "keyward.db-wal"] {
+    for name in ["keyward.db", "keyward.db-wal", "keyward.db.lock"] {
         let mode = fs::metadata(directory.path().join(name))
             .unwrap()
             .permissions()
@@ -716,14 +716,14 @@ fn samples_are_revoked_at_first_and_removed_at_the_next_start() {
             scopes: vec![],
         };
         let tenant = Tenant::Org("acme".to_owned());
-        write(&plane, new_key(tenant, Some(slug), grants));
+        let mut sample = new_key(tenant, Some(slug), grants);
+        sample.owner = Some(Owner {
+            kind: SAMPLE_OWNER_KIND.to_owned(),
+            id: String::new(),
+        });
+        write(&plane, sample);
     };
-    let retire = || {
-        plane
-            .runtime
-            .block_on(keys.retire_keys_owned_by(TEST, "sample"))
-            .unwrap()
-    };
+    let retire = || plane.runtime.block_on(keys.retire_samples(TEST)).unwrap();
     plane.create("acme", org_key("mine"));
     assert_eq!((retire().value, keys.revision()), (0, Revision(1)));
     insert("sample-1");
@@ -792,6 +792,35 @@ fn old_tombstones_are_forgotten_and_young_ones_kept() {
     assert_eq!(secrets(&clock), 2);
     clock.advance(1);
     assert_eq!(secrets(&clock), 1);
+}
+
+#[test]
+fn no_secret_is_dropped_while_its_grace_runs() {
+    let plane = Plane::start();
+    let (_, first) = plane.create("acme", org_key("ci"));
+    let rotate = |seconds: u32| {
+        let body = Some(json!({"gracePeriodSeconds": seconds}));
+        plane.admin("POST", &format!("{KEYS}/ci/rotate"), body)
+    };
+    let is_valid = |secret: &str| {
+        plane
+            .with_key(secret, "POST", &format!("{KEYS}/validate"), None)
+            .status
+            == 200
+    };
+    let mut secrets = vec![first];
+    for _ in 0..31 {
+        secrets.push(rotate(3_600).text("apiKey"));
+    }
+    assert!(secrets.iter().all(|secret| is_valid(secret)));
+    rotate(3_600).refused(409, "Conflict");
+    assert!(secrets.iter().all(|secret| is_valid(secret)));
+    // Without a grace all former ones end, so there is always a way.
+    let last = rotate(0).text("apiKey");
+    assert!(is_valid(&last));
+    assert!(!secrets.iter().any(|secret| is_valid(secret)));
+    assert_eq!(rotate(3_600).status, 200);
+    assert!(is_valid(&last));
 }
 
 #[test]
@@ -904,4 +933,36 @@ fn what_was_written_though_its_commit_failed_reaches_the_gateway_before_the_next
     assert_eq!(missed.put[0].record.id.as_str(), kept);
     assert_eq!(missed.put[0].record.status, KeyStatus::Disabled);
     assert_eq!(missed.removed.len(), 1);
+}
+
+#[test]
+fn nobody_makes_a_key_that_passes_for_a_sample() {
+    let plane = Plane::start();
+    plane.create("acme", org_key("mine"));
+    let mut sample = org_key("sample");
+    sample["ownerType"] = json!(SAMPLE_OWNER_KIND);
+    let patch = json!({"ownerType": SAMPLE_OWNER_KIND});
+    for refused in [
+        plane.admin("POST", KEYS, Some(sample)),
+        plane.admin("PATCH", &format!("{KEYS}/mine"), Some(patch)),
+    ] {
+        let details = refused.refused(400, "BadParameters");
+        assert_eq!(details["field"], json!("ownerType"));
+    }
+}
+
+#[test]
+fn the_audit_log_says_until_when_a_rotated_secret_works() {
+    let plane = Plane::start();
+    plane.create("acme", org_key("ci"));
+    let body = Some(json!({"gracePeriodSeconds": 60}));
+    let rotated = plane.admin("POST", &format!("{KEYS}/ci/rotate"), body);
+    assert_eq!(rotated.status, 200);
+    let audit = plane.audit();
+    let after = audit[1]["after_state"].as_str().unwrap();
+    let after: Value = serde_json::from_str(after).unwrap();
+    assert_eq!(
+        after["rotation"],
+        json!({"gracePeriodSeconds": 60, "formerSecretsEndBy": "2026-11-20T00:01:00.000Z"})
+    );
 }

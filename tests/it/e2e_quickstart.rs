@@ -85,7 +85,10 @@ fn the_canonical_request_is_what_is_forwarded() {
         (&json!("/v1/agents/a1"), &json!("x=%61"))
     );
     assert_eq!(seen["headers"]["x-keyward-org"], "acme");
-    assert_eq!(seen["headers"]["x-keyward-owner"], "quickstart/sample");
+    assert_eq!(
+        seen["headers"]["x-keyward-owner"],
+        "keyward-sample/quickstart"
+    );
 }
 
 #[test]

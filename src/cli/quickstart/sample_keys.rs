@@ -3,12 +3,10 @@
 use crate::app::clock;
 use crate::authz::{KeyStatus, Owner, RawAccess, RawGrants, RawRule, Tenant, Value};
 use crate::cli::failure::{Failure, chain};
-use crate::control::{Caller, KeyName, KeySlug, Keys, NewKey};
+use crate::control::{Caller, KeyName, KeySlug, Keys, NewKey, SAMPLE_OWNER_KIND};
 
 use super::tour::SampleKeys;
 
-/// The kind of owner by which the keys of a former start are found.
-const OWNER: &str = "quickstart";
 /// Who the audit log says it was.
 const CALLER: Caller = Caller::program("quickstart");
 /// How long a sample key lives, if nobody starts the quickstart again.
@@ -19,7 +17,7 @@ const LIFETIME_SECONDS: i64 = 30 * 86_400;
 /// # Errors
 /// The store failed, or the machine has no random numbers.
 pub async fn refresh(keys: &Keys) -> Result<SampleKeys, Failure> {
-    keys.retire_keys_owned_by(CALLER, OWNER)
+    keys.retire_samples(CALLER)
         .await
         .map_err(|error| failed(&error))?;
     Ok(SampleKeys {
@@ -50,8 +48,8 @@ fn sample(tenant: Tenant, grants: RawGrants) -> Result<NewKey, Failure> {
         },
         name: KeyName::parse("Sample of the quickstart").map_err(|error| failed(&error))?,
         owner: Some(Owner {
-            kind: OWNER.to_owned(),
-            id: "sample".to_owned(),
+            kind: SAMPLE_OWNER_KIND.to_owned(),
+            id: "quickstart".to_owned(),
         }),
         status: KeyStatus::Active,
         expires_at: Some(now.plus_seconds(LIFETIME_SECONDS)),

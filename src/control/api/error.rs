@@ -257,7 +257,9 @@ impl From<CommandError> for ApiError {
             CommandError::Escalation(_) => forbidden(json!({"reason": "escalation"})),
             CommandError::NotFound => Self::new(StatusCode::NOT_FOUND, "ObjectNotFound", message),
             CommandError::SlugTaken(_) => conflict().with_details(json!({"field": "slug"})),
-            CommandError::SecretTaken | CommandError::Revoked => conflict(),
+            CommandError::SecretTaken | CommandError::Revoked | CommandError::SecretsInGrace => {
+                conflict()
+            }
             CommandError::Randomness(error) => Self::internal(&error),
             CommandError::Store(error) => error.into(),
         }

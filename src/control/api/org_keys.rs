@@ -164,7 +164,7 @@ pub(super) async fn delete(
     responses(
         (status = 200, description = "Rotated", body = OrgApiKeyWithSecret, headers(("Keyward-Revision" = u64))),
         Refusals,
-        (status = 409, description = "The key was revoked, which is final", body = ErrorBody),
+        (status = 409, description = "The key was revoked, which is final, or has 31 former secrets whose grace runs", body = ErrorBody),
     )
 )]
 pub(super) async fn rotate(

@@ -4,7 +4,7 @@ use super::key::{self, insert, replace};
 use super::{Applied, Command, Keys};
 use crate::authz::{KeyId, KeyStatus};
 use crate::control::caller::Caller;
-use crate::control::command::NewKey;
+use crate::control::command::{NewKey, SAMPLE_OWNER_KIND};
 use crate::control::error::CommandError;
 use crate::control::store::{Audited, StoredKey, Usage, WriteTransaction, read};
 use crate::control::token::GivenSecret;
@@ -31,18 +31,13 @@ impl Keys {
         self.write(Insert { caller, keys }).await
     }
 
-    /// Ends every key, of all families, that was made for this kind of owner: those that still lived are revoked, and
-    /// those that an earlier call revoked are removed. Says how many lived.
+    /// Ends every sample, of all families: those that still lived are revoked, and those that an earlier call revoked
+    /// are removed. Says how many lived.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn retire_keys_owned_by(
-        &self,
-        caller: Caller,
-        owner_kind: &str,
-    ) -> Result<Applied<u64>, CommandError> {
-        let owner_kind = owner_kind.to_owned();
-        self.write(Retire { caller, owner_kind }).await
+    pub async fn retire_samples(&self, caller: Caller) -> Result<Applied<u64>, CommandError> {
+        self.write(Retire { caller }).await
     }
 }
 
@@ -69,7 +64,6 @@ impl Command for Insert {
 
 struct Retire {
     caller: Caller,
-    owner_kind: String,
 }
 
 impl Command for Retire {
@@ -82,7 +76,7 @@ impl Command for Retire {
             ..revoke.clone()
         };
         let mut revoked = 0;
-        for before in read::owned_by(transaction.connection(), &self.owner_kind).await? {
+        for before in read::owned_by(transaction.connection(), SAMPLE_OWNER_KIND).await? {
             if before.record.status == KeyStatus::Revoked {
                 transaction.delete(&delete, &before).await?;
                 continue;

@@ -186,6 +186,7 @@ impl Command for Create {
             in_the_future(self.key.tenant.family(), expires_at, transaction.now())?;
         }
         if let Some(authority) = actor.authority() {
+            authority.covers_owner(self.key.owner.as_ref())?;
             authority.covers_key(&self.key.grants, self.key.expires_at)?;
         }
         let digest = SecretDigest::Blake3(self.digest);
@@ -353,5 +354,6 @@ pub(super) fn audited(actor: &Actor, action: &'static str) -> Audited {
     Audited {
         actor: actor.name(),
         action,
+        rotation: None,
     }
 }

@@ -8,7 +8,7 @@ use crate::control::command::{
     InvalidInput, OrgSlug, PatchOrgKey, RotateOrgKey, check_grants, parse_owner,
 };
 use crate::control::error::CommandError;
-use crate::control::store::{StoredKey, WriteTransaction};
+use crate::control::store::{Audited, Rotation, SECRETS_IN_GRACE_MAX, StoredKey, WriteTransaction};
 use crate::control::token::RawKey;
 use crate::wire::SecretDigest;
 
@@ -60,6 +60,9 @@ impl Edit for PatchOrgKey {
     ) -> Result<StoredKey, CommandError> {
         let after = patched(before, &self)?;
         if let Some(authority) = actor.authority().filter(|_| !self.only_disables()) {
+            if after.record.owner != before.record.owner {
+                authority.covers_owner(after.record.owner.as_ref())?;
+            }
             authority.covers(&before.record.grants)?;
             authority.covers_key(&after.record.grants, after.record.expires_at)?;
         }
@@ -94,11 +97,20 @@ impl Command for Rotate {
             authority.covers_key(&after.record.grants, after.record.expires_at)?;
         }
         let digest = SecretDigest::Blake3(self.digest);
-        let retired_at = now.plus_seconds(i64::from(self.rotate.grace_seconds));
-        transaction
-            .replace_secret(&before.record.id, digest, retired_at)
-            .await?;
-        replace(transaction, &audited(&actor, "rotate"), &before, &mut after).await?;
+        let rotation = Rotation {
+            grace_seconds: self.rotate.grace_seconds,
+            retired_at: now.plus_seconds(i64::from(self.rotate.grace_seconds)),
+        };
+        let id = &before.record.id;
+        if transaction.retire_secrets(id, rotation.retired_at).await? > SECRETS_IN_GRACE_MAX {
+            return Err(CommandError::SecretsInGrace);
+        }
+        transaction.replace_secret(id, digest).await?;
+        let by = Audited {
+            rotation: Some(rotation),
+            ..audited(&actor, "rotate")
+        };
+        replace(transaction, &by, &before, &mut after).await?;
         Ok(after)
     }
 }

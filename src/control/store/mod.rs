@@ -20,7 +20,7 @@ use crate::wire::Epoch;
 
 pub use open::OpenError;
 pub(super) use read::{Shown, Wanted};
-pub(super) use write::{Audited, WriteTransaction};
+pub(super) use write::{Audited, Rotation, SECRETS_IN_GRACE_MAX, WriteTransaction};
 pub(super) use writer::Writer;
 
 /// A key with what only the control plane knows of it.

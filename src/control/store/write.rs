@@ -13,6 +13,8 @@ use crate::wire::{Change, SecretDigest, SecretEntry};
 const CHANGES_KEPT: u64 = 100_000;
 /// Secrets kept for a key, the current one and tombstones included.
 const SECRETS_MAX: i64 = 32;
+/// Former secrets of a key whose grace runs: none of them makes room for another.
+pub(in crate::control) const SECRETS_IN_GRACE_MAX: i64 = SECRETS_MAX - 1;
 
 /// Who did it and what it is called, for the audit log.
 #[derive(Debug, Clone)]
@@ -21,6 +23,17 @@ pub(in crate::control) struct Audited {
     pub(in crate::control) actor: String,
     /// What, e.g. `create`.
     pub(in crate::control) action: &'static str,
+    /// Where the act gave the key another secret.
+    pub(in crate::control) rotation: Option<Rotation>,
+}
+
+/// What becomes of the former secrets of a key.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::control) struct Rotation {
+    /// As asked.
+    pub(in crate::control) grace_seconds: u32,
+    /// None of them lives longer.
+    pub(in crate::control) retired_at: Timestamp,
 }
 
 /// A transaction that writes. Dropped without [`commit`](Self::commit), it never was.
@@ -160,13 +173,12 @@ impl<'c> WriteTransaction<'c> {
         self.audit(by, Some(before), Some(after)).await
     }
 
-    /// Gives a key another current secret. Every former one that would live longer ends at `retired_at`.
-    pub(in crate::control) async fn replace_secret(
+    /// Ends at `retired_at` every secret of a key that would live longer, and says how many still live.
+    pub(in crate::control) async fn retire_secrets(
         &mut self,
         id: &KeyId,
-        digest: SecretDigest,
         retired_at: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<i64, StoreError> {
         sqlx::query(
             "UPDATE secrets SET retired_at = min(coalesce(retired_at, ?1), ?1) \
              WHERE key_seq = (SELECT seq FROM keys WHERE id = ?2)",
@@ -175,6 +187,23 @@ impl<'c> WriteTransaction<'c> {
         .bind(id.as_str())
         .execute(&mut *self.transaction)
         .await?;
+        let living = sqlx::query_scalar(
+            "SELECT count(*) FROM secrets \
+             WHERE key_seq = (SELECT seq FROM keys WHERE id = ?) AND retired_at > ?",
+        )
+        .bind(id.as_str())
+        .bind(self.now.as_millis())
+        .fetch_one(&mut *self.transaction)
+        .await?;
+        Ok(living)
+    }
+
+    /// Gives a key whose former secrets are retired another one. Tombstones that are too many are dropped.
+    pub(in crate::control) async fn replace_secret(
+        &mut self,
+        id: &KeyId,
+        digest: SecretDigest,
+    ) -> Result<(), StoreError> {
         self.add_secret(id, digest).await?;
         sqlx::query(
             "DELETE FROM secrets WHERE digest IN (SELECT digest FROM secrets \
@@ -302,8 +331,8 @@ impl<'c> WriteTransaction<'c> {
         .bind(key.record.family().as_str())
         .bind(tenant_text(&key.record.tenant))
         .bind(key.record.id.as_str())
-        .bind(before.map(audit::state))
-        .bind(after.map(audit::state))
+        .bind(before.map(|key| audit::state(key, None)))
+        .bind(after.map(|key| audit::state(key, by.rotation)))
         .execute(&mut *self.transaction)
         .await?;
         Ok(())
