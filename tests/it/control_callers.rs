@@ -1,5 +1,9 @@
 //! Who may do what at the control plane: admin tokens, organisation keys without escalation, and nobody else.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::control_support::{ADMIN, Answer, Plane};
@@ -505,5 +509,165 @@ fn a_key_gives_others_no_owner_but_its_own() {
         ),
     ] {
         assert_eq!(made.status, status, "{}", made.raw);
+    }
+}
+
+/// Connections that the control plane has at a time.
+const CONNECTIONS_MAX: usize = 1024;
+
+fn connect(plane: &Plane) -> TcpStream {
+    let stream = TcpStream::connect(plane.address).unwrap();
+    let patience = Some(Duration::from_secs(60));
+    stream.set_read_timeout(patience).unwrap();
+    stream
+}
+
+/// What is answered to these bytes, after which nothing is sent.
+fn answer_to(plane: &Plane, bytes: &[u8]) -> String {
+    let mut stream = connect(plane);
+    stream.write_all(bytes).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn head(method: &str, path: &str, lines: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nhost: control\r\n{lines}\r\n")
+}
+
+#[test]
+fn a_stranger_is_refused_before_the_body_is_asked_for() {
+    let plane = Plane::start();
+    let lines = "content-length: 1000\r\nexpect: 100-continue\r\nconnection: close\r\n";
+    let known = format!("authorization: Bearer {ADMIN}\r\n");
+    let large = lines.replace("1000", "1048577");
+    let validate = format!("{KEYS}/validate");
+    let of_workspace = "/v2/workspaces/w1/security/apikeys";
+    for (path, lines, status) in [
+        (KEYS, lines.to_owned(), "401"),
+        (of_workspace, lines.to_owned(), "401"),
+        ("/v2/api-keys", lines.to_owned(), "401"),
+        (KEYS, format!("{known}{large}"), "413"),
+        (&validate, lines.replace("1000", "4097"), "413"),
+    ] {
+        let answer = answer_to(&plane, head("POST", path, &lines).as_bytes());
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&expected), "{path}: {answer}");
+    }
+    let mut asked = connect(&plane);
+    let accepted = head("POST", KEYS, &format!("{known}{lines}"));
+    asked.write_all(accepted.as_bytes()).unwrap();
+    let mut interim = [0; 12];
+    asked.read_exact(&mut interim).unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100");
+}
+
+#[test]
+fn too_many_validations_are_refused_before_the_body_is_asked_for() {
+    let plane = Plane::start();
+    let path = format!("{KEYS}/validate");
+    let lines = "content-length: 2\r\nexpect: 100-continue\r\nconnection: close\r\n";
+    let mut stream = connect(&plane);
+    // More at once than are let through, on one connection, whose last one has a body.
+    for _ in 0..1_000 {
+        let request = head("POST", &path, "content-length: 0\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+    }
+    stream
+        .write_all(head("POST", &path, lines).as_bytes())
+        .unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).unwrap();
+    assert!(answers.contains("HTTP/1.1 429 "));
+    assert!(!answers.contains("HTTP/1.1 100 "));
+}
+
+#[test]
+fn a_body_that_is_refused_does_not_keep_its_sender_from_reading_why() {
+    let plane = Plane::start();
+    let length = 10_000_000;
+    for (lines, status) in [
+        (String::new(), "401"),
+        (format!("authorization: Bearer {ADMIN}\r\n"), "413"),
+    ] {
+        let lines = format!("{lines}content-length: {length}\r\nconnection: close\r\n");
+        let mut request = head("POST", KEYS, &lines).into_bytes();
+        request.resize(request.len() + length, b' ');
+        let answer = answer_to(&plane, &request);
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&expected), "{answer}");
+    }
+}
+
+#[test]
+fn strangers_take_all_connections_and_administration_goes_on() {
+    let plane = Plane::start();
+    let (_, manager) = plane.create("acme", key("manager", &["orgs:apikeys:manage"], &[]));
+    plane.create("acme", key("ci", &[], &[]));
+    // Somebody who was admitted, and takes long to send a body.
+    let mut slow = connect(&plane);
+    let body = json!({"name": "slow"}).to_string();
+    let lines = format!(
+        "x-prismeai-api-key: {manager}\r\ncontent-length: {}\r\nconnection: close\r\nexpect: 100-continue\r\n",
+        body.len()
+    );
+    let patch = head("PATCH", &format!("{KEYS}/ci"), &lines);
+    slow.write_all(patch.as_bytes()).unwrap();
+    let mut interim = [0; 25];
+    slow.read_exact(&mut interim).unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+
+    let validate = head(
+        "POST",
+        &format!("{KEYS}/validate"),
+        "content-length: 100\r\n",
+    );
+    let strangers: Vec<_> = (0..CONNECTIONS_MAX + 100)
+        .map(|n| {
+            let mut stranger = connect(&plane);
+            let sent = match n % 3 {
+                0 => "",
+                1 => "GET / HTTP/1.1\r\nhost: con",
+                _ => validate.as_str(),
+            };
+            // One that had to leave already cannot be written to.
+            _ = stranger.write_all(sent.as_bytes());
+            stranger
+        })
+        .collect();
+    for n in 0..10 {
+        let patch = Some(json!({"name": format!("name {n}")}));
+        let patched = plane.admin("PATCH", &format!("{KEYS}/ci"), patch);
+        assert_eq!(patched.status, 200, "{}", patched.raw);
+    }
+    slow.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    drop(strangers);
+}
+
+#[test]
+fn a_request_names_one_host() {
+    let plane = Plane::start();
+    for (head, status) in [
+        ("GET /healthz HTTP/1.1\r\nconnection: close\r\n\r\n", 400),
+        (
+            "GET /healthz HTTP/1.1\r\nhost: a\r\nhost: b\r\nconnection: close\r\n\r\n",
+            400,
+        ),
+        (
+            "GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+            200,
+        ),
+        ("GET /healthz HTTP/1.0\r\n\r\n", 200),
+    ] {
+        let answer = answer_to(&plane, head.as_bytes());
+        assert_eq!(
+            answer.get(9..12),
+            Some(status.to_string().as_str()),
+            "{head}: {answer}"
+        );
+        assert!(answer.contains("content-type: application/json\r\n"));
     }
 }

@@ -757,6 +757,48 @@ fn no_slug_passes_for_the_id_of_another_key() {
         let details = refused.refused(400, "BadParameters");
         assert_eq!(details["field"], json!("slug"));
     }
-    plane.create("acme", key(&id[1..]));
+    plane.create("acme", key(id.strip_prefix('0').unwrap()));
     plane.create("acme", key(&format!("{id}x")));
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_by_name_and_not_echoed_whole() {
+    let plane = Plane::start();
+    let keys = "/v2/orgs/acme/api-keys";
+    let key = json!({"slug": "ci", "name": "n", "expiresAt": "2030-01-01T00:00:00Z"});
+    plane.create("acme", key.clone());
+    let of_workspace = "/v2/workspaces/w1/security/apikeys";
+    for (path, field) in [
+        (format!("{keys}?limit="), "limit"),
+        (format!("{keys}?page="), "page"),
+        (format!("{keys}?sort="), "sort"),
+        (format!("{keys}?ownerType="), "ownerType"),
+        (format!("{keys}?ownerType=%ff"), "ownerType"),
+        (format!("{keys}/ci?verbose=1"), "verbose"),
+        (format!("{of_workspace}?limit=1"), "limit"),
+        ("/v2/api-keys?limit=".to_owned(), "limit"),
+    ] {
+        let refused = plane.admin("GET", &path, None);
+        assert_eq!(refused.status, 400, "{path}: {}", refused.raw);
+        assert!(
+            refused.raw.contains(&format!(r#""field":"{field}""#)),
+            "{}",
+            refused.raw
+        );
+    }
+    for field in ["ownerType", "ownerId"] {
+        let mut null = key.clone();
+        null[field] = Value::Null;
+        let refused = plane.admin("POST", keys, Some(null));
+        assert_eq!(refused.refused(400, "BadParameters")["field"], json!(field));
+    }
+    let mut unknown = key;
+    unknown["x".repeat(100_000)] = json!(1);
+    let refused = plane.admin("POST", keys, Some(unknown));
+    let details = refused.refused(400, "BadParameters");
+    assert_eq!(
+        details["field"].as_str().unwrap(),
+        format!("{}…", "x".repeat(256))
+    );
+    assert!(refused.raw.len() < 4_096, "{}", refused.raw.len());
 }

@@ -270,6 +270,7 @@ impl<'de> Visitor<'de> for LevelsVisitor {
 pub(super) struct ListQuery {
     /// Keys a page; absent: 25.
     #[param(minimum = 1, maximum = 200)]
+    #[serde(default, deserialize_with = "present")]
     pub(super) limit: Option<u32>,
     /// The id of the last key of the former page.
     pub(super) starting_after: Option<String>,

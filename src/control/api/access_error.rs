@@ -54,6 +54,15 @@ pub(super) enum AccessRefusals {
     /// The credential may not.
     #[response(status = 403)]
     Forbidden(AccessErrorBody<'static>),
+    /// The request did not come to its end in time.
+    #[response(status = 408)]
+    Timeout(AccessErrorBody<'static>),
+    /// A fault in the control plane; its log says more.
+    #[response(status = 500)]
+    Internal(AccessErrorBody<'static>),
+    /// The store does not do its work, or too many ask at once: `Retry-After` says when to try again.
+    #[response(status = 503)]
+    Unavailable(AccessErrorBody<'static>),
 }
 
 /// The form in which a request is refused, if it is.

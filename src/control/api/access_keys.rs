@@ -14,7 +14,7 @@ use super::access_error::{AccessErrorBody, AccessRefusals};
 use super::answer;
 use super::auth::admitted;
 use super::error::ApiError;
-use super::input::{Body, Segments, moment, query};
+use super::input::{Segments, Unread, moment, query};
 use crate::authz::{KeyStatus, PermissionMode, RawGrants, Tenant, Timestamp};
 use crate::control::caller::Caller;
 use crate::control::command::{
@@ -32,16 +32,17 @@ use crate::wire::grants::read_project_scope;
     responses(
         (status = 200, description = "Created", body = AccessKey, headers(("Keyward-Revision" = u64))),
         AccessRefusals,
+        (status = 413, description = "The body is longer than 1 MiB", body = AccessErrorBody),
     ),
     security(("admin" = []))
 )]
 pub(super) async fn create(
     State(api): State<Api>,
     headers: HeaderMap,
-    body: Body,
+    body: Unread,
 ) -> Result<Response, ApiError> {
     let caller = administrator(&api, &headers).await?;
-    let body: CreateBody = body.parse()?;
+    let body: CreateBody = body.of_admitted().await?.parse()?;
     refuse_restriction(body.mcp_access.as_ref())?;
     let mode = mode(body.permission_mode.as_deref())?;
     let access = body
@@ -148,6 +149,7 @@ pub(super) async fn fetch(
     responses(
         (status = 200, description = "The key as it is now", body = AccessKey, headers(("Keyward-Revision" = u64))),
         AccessRefusals,
+        (status = 413, description = "The body is longer than 1 MiB", body = AccessErrorBody),
         (status = 404, description = "No such key", body = AccessErrorBody),
         (status = 409, description = "The key was revoked, which is final", body = AccessErrorBody),
     ),
@@ -157,10 +159,10 @@ pub(super) async fn patch(
     State(api): State<Api>,
     Segments(id): Segments<String>,
     headers: HeaderMap,
-    body: Body,
+    body: Unread,
 ) -> Result<Response, ApiError> {
     let caller = administrator(&api, &headers).await?;
-    let patch = patch_asked(body.parse()?)?;
+    let patch = patch_asked(body.of_admitted().await?.parse()?)?;
     let gives_access = patch
         .access
         .as_ref()

@@ -41,6 +41,15 @@ pub(super) enum Refusals {
     /// There is no such thing for this credential.
     #[response(status = 404)]
     NotFound(ErrorBody),
+    /// The request did not come to its end in time.
+    #[response(status = 408)]
+    Timeout(ErrorBody),
+    /// A fault in the control plane; its log says more.
+    #[response(status = 500)]
+    Internal(ErrorBody),
+    /// The store does not do its work, or too many ask at once: `Retry-After` says when to try again.
+    #[response(status = 503)]
+    Unavailable(ErrorBody),
 }
 
 /// A refusal on its way to an answer.
@@ -211,10 +220,25 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
+/// Most characters of a field's name in an answer: clients may have made it up.
+const FIELD_CHARACTERS_MAX: usize = 256;
+/// Most characters of a message that says what is wrong with a field.
+const MESSAGE_CHARACTERS_MAX: usize = 1024;
+
+/// A text, and `…` instead of what is too much.
+fn cut(text: &str, characters_max: usize) -> String {
+    let mut characters = text.chars();
+    let mut kept: String = characters.by_ref().take(characters_max).collect();
+    if characters.next().is_some() {
+        kept.push('…');
+    }
+    kept
+}
+
 impl From<InvalidInput> for ApiError {
     fn from(fault: InvalidInput) -> Self {
-        let details = json!({"field": fault.field});
-        Self::bad_request(fault.to_string()).with_details(details)
+        let details = json!({"field": cut(&fault.field, FIELD_CHARACTERS_MAX)});
+        Self::bad_request(cut(&fault.to_string(), MESSAGE_CHARACTERS_MAX)).with_details(details)
     }
 }
 

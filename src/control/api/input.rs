@@ -1,43 +1,95 @@
 //! Bodies, queries and paths read strictly: what is not expected is named, not ignored.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::pin::Pin;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::response::IntoResponse as _;
+use axum::http::{HeaderMap, Uri};
+use bytes::BytesMut;
+use hyper::body::Body as _;
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 
 use super::error::ApiError;
+use super::seats::Seat;
 use crate::authz::Timestamp;
 use crate::control::command::InvalidInput;
 use crate::wire::time::parse_rfc3339;
 
 /// Most bytes of a body.
-pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Most bytes of a body of somebody who needs no credential: a raw key fits, and little else.
+const STRANGERS_BODY_BYTES_MAX: usize = 4 * 1024;
+/// For the body of somebody who needs no credential.
+const STRANGERS_BODY_TIME: Duration = Duration::from_secs(5);
 /// Longest wait that `Prefer: wait` may ask for, in seconds.
 const WAIT_SECONDS_MAX: u32 = 60;
 
-/// The bytes of a body, read to the end.
-pub(super) struct Body(Bytes);
+/// A body of which nothing was read yet. Whoever sends it is not asked for it before it is known who that is.
+pub(super) struct Unread(Request);
 
-impl<S: Send + Sync> FromRequest<S> for Body {
-    type Rejection = ApiError;
+impl<S: Send + Sync> FromRequest<S> for Unread {
+    type Rejection = Infallible;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        match Bytes::from_request(request, state).await {
-            Ok(bytes) => Ok(Self(bytes)),
-            Err(rejection) => Err(match rejection.into_response().status() {
-                StatusCode::PAYLOAD_TOO_LARGE => ApiError::body_too_large(BODY_BYTES_MAX),
-                _ => ApiError::bad_request("the body could not be read to its end"),
-            }),
-        }
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self(request))
     }
 }
+
+impl Unread {
+    /// The body that somebody sends who was admitted.
+    ///
+    /// # Errors
+    /// It is longer than [`BODY_BYTES_MAX`], or does not come to its end.
+    pub(super) async fn of_admitted(self) -> Result<Body, ApiError> {
+        if let Some(seat) = self.0.extensions().get::<Seat>() {
+            seat.stay();
+        }
+        self.up_to(BODY_BYTES_MAX).await
+    }
+
+    /// The body that a stranger sends.
+    ///
+    /// # Errors
+    /// It is longer than [`STRANGERS_BODY_BYTES_MAX`], takes too long, or does not come to its end.
+    pub(super) async fn of_stranger(self) -> Result<Body, ApiError> {
+        let body = self.up_to(STRANGERS_BODY_BYTES_MAX);
+        let body = tokio::time::timeout(STRANGERS_BODY_TIME, body).await;
+        body.unwrap_or_else(|_| Err(ApiError::timeout()))
+    }
+
+    async fn up_to(self, bytes_max: usize) -> Result<Body, ApiError> {
+        let mut body = self.0.into_body();
+        let too_large = || ApiError::body_too_large(bytes_max);
+        if body.size_hint().lower() > u64::try_from(bytes_max).unwrap_or(u64::MAX) {
+            return Err(too_large());
+        }
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+            let frame = frame
+                .map_err(|_| ApiError::bad_request("the body could not be read to its end"))?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if bytes.len() + data.len() > bytes_max {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok(Body(bytes.freeze()))
+    }
+}
+
+/// The bytes of a body, read to the end.
+pub(super) struct Body(Bytes);
 
 impl Body {
     /// The body as a JSON object of this shape.
@@ -125,6 +177,9 @@ pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, InvalidInput> {
     /// What the library says of a parameter that is there twice and may be there once.
     const TWICE: &str = "unsupported value";
     let query = uri.query().unwrap_or_default();
+    if let Some(name) = undecodable(query) {
+        return Err(InvalidInput::new(name, "is not UTF-8"));
+    }
     let form = serde_html_form::Deserializer::from_bytes(query.as_bytes());
     serde_path_to_error::deserialize(form).map_err(|error| {
         let path = error.path().to_string();
@@ -135,6 +190,27 @@ pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, InvalidInput> {
             fault => InvalidInput::new(field, format_args!("is refused: {fault}")),
         }
     })
+}
+
+/// The name of the first parameter that is not UTF-8, or whose name is not. The library would take replacement characters
+/// for what was meant.
+fn undecodable(query: &str) -> Option<String> {
+    let is_utf8 = |text: &str| percent_decode_str(text).decode_utf8().is_ok();
+    let mut parameters = query.split('&');
+    let parameter = parameters.find(|parameter| !is_utf8(parameter))?;
+    let name = parameter.split('=').next().unwrap_or_default();
+    Some(percent_decode_str(name).decode_utf8_lossy().into_owned())
+}
+
+/// That a query has no parameters, where none is known.
+///
+/// # Errors
+/// It has one.
+pub(super) fn no_query(uri: &Uri) -> Result<(), InvalidInput> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+    query(uri).map(|Nothing {}| ())
 }
 
 /// Segments of a path, percent-decoded.
@@ -267,6 +343,11 @@ mod tests {
         assert_eq!(field("kind[]=a&kind%5B%5D=b"), None);
         assert_eq!(field("kind=a&kind[]=b").as_deref(), Some("kind"));
         assert_eq!(field("surprise=1").as_deref(), Some("surprise"));
+        assert_eq!(field("limit=1&kind=%ff").as_deref(), Some("kind"));
+        assert_eq!(field("limit=%31&kind=%C3%A9+%2B"), None);
+        let nothing = |uri: &str| no_query(&uri.parse().unwrap()).map_err(|fault| fault.field);
+        assert_eq!((nothing("/"), nothing("/?")), (Ok(()), Ok(())));
+        assert_eq!(nothing("/?verbose=1"), Err("verbose".to_owned()));
     }
 
     #[test]

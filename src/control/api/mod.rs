@@ -11,10 +11,12 @@ mod answer;
 mod auth;
 mod error;
 mod input;
+mod lingering;
 mod openapi;
 mod ops;
 mod org_keys;
 mod org_shapes;
+mod seats;
 mod server;
 mod validate;
 mod workspace_keys;
@@ -24,7 +26,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 
@@ -111,7 +112,6 @@ impl Api {
             .fallback(async || ApiError::no_route())
             .method_not_allowed_fallback(async || ApiError::method_not_allowed())
             .layer(from_fn_with_state(self.clone(), ops::counted))
-            .layer(DefaultBodyLimit::max(input::BODY_BYTES_MAX))
             .with_state(self.clone())
     }
 }

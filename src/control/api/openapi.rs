@@ -11,7 +11,7 @@ use super::{access_keys, answer, org_keys, validate, workspace_keys};
 #[openapi(
     info(
         title = "Keyward control plane",
-        description = "API keys made, changed and ended. Every answer carries `Keyward-Revision`; a change is on disk and applied by the embedded gateway before it is answered.",
+        description = "API keys made, changed and ended. Every answer carries `Keyward-Revision`; a change is on disk and applied by the embedded gateway before it is answered. A path refuses other methods than its own with 405. No byte of a body is read before the caller is known.",
         version = "1",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),

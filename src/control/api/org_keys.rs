@@ -8,7 +8,7 @@ use super::Api;
 use super::answer;
 use super::auth::admitted;
 use super::error::{ApiError, ErrorBody, Refusals};
-use super::input::{Body, Segments, moment, query};
+use super::input::{Segments, Unread, moment, no_query, query};
 use super::org_shapes::{
     CreateBody, ListQuery, OrgApiKey, OrgApiKeyList, OrgApiKeyWithSecret, PatchBody, RotateBody,
     Success, with_secret, without_secret,
@@ -26,6 +26,7 @@ use crate::control::command::{
     responses(
         (status = 201, description = "Created", body = OrgApiKeyWithSecret, headers(("Keyward-Revision" = u64))),
         Refusals,
+        (status = 413, description = "The body is longer than 1 MiB", body = ErrorBody),
         (status = 409, description = "The slug is taken", body = ErrorBody),
     )
 )]
@@ -33,10 +34,10 @@ pub(super) async fn create(
     State(api): State<Api>,
     Segments(org): Segments<String>,
     headers: HeaderMap,
-    body: Body,
+    body: Unread,
 ) -> Result<Response, ApiError> {
     let (caller, org) = admitted(&api, &headers, OrgSlug::parse(&org)).await?;
-    let body: CreateBody = body.parse()?;
+    let body: CreateBody = body.of_admitted().await?.parse()?;
     let key = NewKey {
         tenant: Tenant::from(&org),
         slug: Some(KeySlug::parse(&body.slug)?),
@@ -92,8 +93,10 @@ pub(super) async fn fetch(
     State(api): State<Api>,
     Segments((org, key)): Segments<(String, String)>,
     headers: HeaderMap,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
     let (caller, org) = admitted(&api, &headers, OrgSlug::parse(&org)).await?;
+    no_query(&uri)?;
     let found = api.0.keys.key(&caller, &Tenant::from(&org), &key).await?;
     Ok(answer::read(&found.map(without_secret)))
 }
@@ -106,6 +109,7 @@ pub(super) async fn fetch(
     responses(
         (status = 200, description = "The key as it is now", body = OrgApiKey, headers(("Keyward-Revision" = u64))),
         Refusals,
+        (status = 413, description = "The body is longer than 1 MiB", body = ErrorBody),
         (status = 409, description = "The key was revoked, which is final", body = ErrorBody),
     )
 )]
@@ -113,10 +117,10 @@ pub(super) async fn patch(
     State(api): State<Api>,
     Segments((org, key)): Segments<(String, String)>,
     headers: HeaderMap,
-    body: Body,
+    body: Unread,
 ) -> Result<Response, ApiError> {
     let (caller, org) = admitted(&api, &headers, OrgSlug::parse(&org)).await?;
-    let body: PatchBody = body.parse()?;
+    let body: PatchBody = body.of_admitted().await?.parse()?;
     let expires_at = body.expires_at.map(|text| moment("expiresAt", &text));
     let patch = PatchOrgKey {
         name: body.name.as_deref().map(KeyName::parse).transpose()?,
@@ -164,6 +168,7 @@ pub(super) async fn delete(
     responses(
         (status = 200, description = "Rotated", body = OrgApiKeyWithSecret, headers(("Keyward-Revision" = u64))),
         Refusals,
+        (status = 413, description = "The body is longer than 1 MiB", body = ErrorBody),
         (status = 409, description = "The key was revoked, which is final, or has 31 former secrets whose grace runs", body = ErrorBody),
     )
 )]
@@ -171,10 +176,10 @@ pub(super) async fn rotate(
     State(api): State<Api>,
     Segments((org, key)): Segments<(String, String)>,
     headers: HeaderMap,
-    body: Body,
+    body: Unread,
 ) -> Result<Response, ApiError> {
     let (caller, org) = admitted(&api, &headers, OrgSlug::parse(&org)).await?;
-    let body: RotateBody = body.parse_or_default()?;
+    let body: RotateBody = body.of_admitted().await?.parse_or_default()?;
     let expires_at = body.expires_at.map(|text| moment("expiresAt", &text));
     let rotate = RotateOrgKey::new(expires_at.transpose()?, body.grace_period_seconds)?;
     let rotated = api
@@ -195,6 +200,14 @@ fn page_asked(query: ListQuery) -> Result<ListKeys, InvalidInput> {
     let page = query.page.unwrap_or(1);
     if page == 0 {
         return Err(InvalidInput::new("page", "is 1 or more"));
+    }
+    for (field, given) in [
+        ("ownerType", &query.owner_type),
+        ("ownerId", &query.owner_id),
+    ] {
+        if given.as_ref().is_some_and(String::is_empty) {
+            return Err(InvalidInput::new(field, "is empty"));
+        }
     }
     Ok(ListKeys {
         limit,

@@ -26,9 +26,13 @@ pub(super) struct CreateBody {
     /// `resourceType:resourceId`; `*` at the end only.
     #[serde(default)]
     pub(super) scopes: Vec<String>,
-    /// E.g. agent, user, app.
+    /// E.g. agent, user, app. Of a caller with an API key: the owner of that key, or none.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     pub(super) owner_type: Option<String>,
     /// Needs an `ownerType`.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(nullable = false)]
     pub(super) owner_id: Option<String>,
     /// In the future.
     #[schema(format = DateTime)]
@@ -52,7 +56,7 @@ pub(super) struct PatchBody {
     #[serde(default, deserialize_with = "present")]
     #[schema(nullable = false)]
     pub(super) scopes: Option<Vec<String>>,
-    /// `null` takes the owner away.
+    /// `null` takes the owner away. A caller with an API key may state the owner of that key, or none.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>)]
     pub(super) owner_type: Option<Option<String>>,
@@ -91,16 +95,21 @@ pub(super) struct RotateBody {
 #[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     /// Keys a page; 50 where absent.
+    #[serde(default, deserialize_with = "present")]
     #[param(minimum = 1, maximum = 200)]
     pub(super) limit: Option<u32>,
     /// Which page.
+    #[serde(default, deserialize_with = "present")]
     #[param(minimum = 1)]
     pub(super) page: Option<u32>,
     /// `createdAt`, `updatedAt`, `name`, `slug` or `expiresAt`, with `-` before it for descending order.
+    #[serde(default, deserialize_with = "present")]
     pub(super) sort: Option<String>,
     /// Only keys of this kind of owner.
+    #[serde(default, deserialize_with = "present")]
     pub(super) owner_type: Option<String>,
     /// Only keys of this owner.
+    #[serde(default, deserialize_with = "present")]
     pub(super) owner_id: Option<String>,
 }
 

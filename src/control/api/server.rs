@@ -6,12 +6,11 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::{Request, Response, Version, header};
 use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,15 +18,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tower_service::Service as _;
 
 use super::Api;
 use super::access_error::Form;
 use super::error::ApiError;
+use super::lingering::Lingering;
+use super::seats::{Seat, Seats};
 
-/// Connections open at a time; more wait to be accepted.
+/// Connections open at a time. Where all of them work for somebody who was admitted, more wait to be accepted.
 const CONNECTIONS_MAX: usize = 1024;
 /// For a request's head, and for the next one on an idle connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,20 +59,23 @@ pub(in crate::control) async fn serve(
     listener.set_nonblocking(true).map_err(ServeError)?;
     let listener = TcpListener::from_std(listener).map_err(ServeError)?;
     let router = api.router();
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let seats = Seats::new(CONNECTIONS_MAX);
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
-        let (stream, peer, place) = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => continue,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &seats) => accepted,
         };
-        let connection = connection(stream, peer, router.clone(), &graceful);
+        let seat = seats.sit();
+        let connection = connection(stream, peer, seat.clone(), router.clone(), &graceful);
         connections.spawn(async move {
-            connection.await;
-            drop(place);
+            tokio::select! {
+                () = connection => {}
+                () = seat.needed() => {}
+            }
         });
     }
     api.drain();
@@ -87,14 +90,11 @@ pub(in crate::control) async fn serve(
     Ok(())
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
-    let place = Arc::clone(places).acquire_owned().await.ok();
+async fn accept(listener: &TcpListener, seats: &Seats) -> (TcpStream, SocketAddr) {
+    seats.room().await;
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => return (stream, peer, place),
+            Ok(accepted) => return accepted,
             Err(error) => {
                 tracing::warn!(%error, "the control plane cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -107,16 +107,17 @@ async fn accept(
 fn connection(
     stream: TcpStream,
     peer: SocketAddr,
+    seat: Seat,
     router: Router,
     graceful: &GracefulShutdown,
 ) -> impl Future<Output = ()> + use<> {
-    let service = service_fn(move |request| answer(router.clone(), peer, request));
+    let service = service_fn(move |request| answer(router.clone(), peer, seat.clone(), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_header_size(HEAD_BYTES_MAX)
         .max_headers(HEAD_LINES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Lingering::new(stream)), service);
     let connection = graceful.watch(connection);
     async move {
         if let Err(error) = connection.await {
@@ -126,16 +127,35 @@ fn connection(
 }
 
 async fn answer(
-    mut router: Router,
+    router: Router,
     peer: SocketAddr,
+    seat: Seat,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    request
-        .extensions_mut()
-        .insert(Peer(peer.ip().to_canonical()));
+    seat.give_way();
+    let extensions = request.extensions_mut();
+    extensions.insert(Peer(peer.ip().to_canonical()));
+    extensions.insert(seat.clone());
     let form = Form::of(request.method(), request.uri());
+    let answer = if names_one_host(&request) {
+        routed(router, request).await
+    } else {
+        ApiError::bad_request("the request names no host, or more than one").into_response()
+    };
+    seat.give_way();
+    Ok(form.word(answer))
+}
+
+async fn routed(mut router: Router, request: Request<Incoming>) -> Response<Body> {
     match tokio::time::timeout(REQUEST_TIMEOUT, router.call(request)).await {
-        Ok(answer) => answer.map(|answer| form.word(answer)),
-        Err(_) => Ok(form.word(ApiError::timeout().into_response())),
+        Ok(Ok(answer)) => answer,
+        Err(_) => ApiError::timeout().into_response(),
     }
+}
+
+/// Whether there is one `Host`, which only HTTP/1.0 does without.
+fn names_one_host(request: &Request<Incoming>) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let named = hosts.next().is_some() || request.version() == Version::HTTP_10;
+    named && hosts.next().is_none()
 }

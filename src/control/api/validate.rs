@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::answer;
 use super::error::{ApiError, ErrorBody};
-use super::input::{Body, Segments, present};
+use super::input::{Segments, Unread, present};
 use super::org_shapes::{OrgApiKey, without_secret};
 use super::server::Peer;
 use crate::authz::{Family, PresentedKey};
@@ -88,7 +88,11 @@ pub(super) struct ValidateBody {
         (status = 200, description = "The key is valid", body = OrgApiKey, headers(("Keyward-Revision" = u64))),
         (status = 400, description = "A field is refused", body = ErrorBody),
         (status = 401, description = "It is not, whatever the reason", body = ErrorBody),
+        (status = 408, description = "The body did not come to its end within 5 seconds", body = ErrorBody),
+        (status = 413, description = "The body is longer than 4 KiB", body = ErrorBody),
         (status = 429, description = "Too many validations", body = ErrorBody),
+        (status = 500, description = "A fault in the control plane; its log says more", body = ErrorBody),
+        (status = 503, description = "The store does not do its work", body = ErrorBody),
     ),
     security(())
 )]
@@ -97,12 +101,12 @@ pub(super) async fn validate(
     Extension(Peer(client)): Extension<Peer>,
     Segments(org): Segments<String>,
     headers: HeaderMap,
-    body: Body,
+    body: Unread,
 ) -> Result<Response, ApiError> {
     if !api.0.validations.admits(client) {
         return Err(ApiError::too_many_requests());
     }
-    let body: ValidateBody = body.parse_or_default()?;
+    let body: ValidateBody = body.of_stranger().await?.parse_or_default()?;
     let shown = sole_key(&headers, body.api_key.as_deref())
         .and_then(PresentedKey::parse)
         .filter(|key| key.family() == Family::Org)

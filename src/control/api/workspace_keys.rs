@@ -3,14 +3,14 @@
 //! A path may hold a raw key: it is hashed where the key is looked up, and no log and no answer has it.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 
 use super::Api;
 use super::answer;
 use super::auth::admitted;
 use super::error::{ApiError, ErrorBody, Refusals};
-use super::input::{Body, Segments};
+use super::input::{Segments, Unread, no_query};
 use super::workspace_shapes::{ApiKey, Deleted, SaveBody, with_secret, without_secret};
 use crate::authz::{KeyStatus, RawGrants, Tenant};
 use crate::control::command::{KeyName, NewKey, PutWorkspaceKey, WorkspaceId};
@@ -28,8 +28,10 @@ pub(super) async fn list(
     State(api): State<Api>,
     Segments(workspace): Segments<String>,
     headers: HeaderMap,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
     let (caller, workspace) = admitted(&api, &headers, WorkspaceId::parse(&workspace)).await?;
+    no_query(&uri)?;
     let keys = api.0.keys.list_workspace_keys(&caller, &workspace).await?;
     let keys = keys.map(|keys| keys.into_iter().map(without_secret).collect::<Vec<_>>());
     Ok(answer::read(&keys))
@@ -44,16 +46,17 @@ pub(super) async fn list(
     responses(
         (status = 200, description = "Created", body = ApiKey, headers(("Keyward-Revision" = u64))),
         Refusals,
+        (status = 413, description = "The body is longer than 1 MiB", body = ErrorBody),
     )
 )]
 pub(super) async fn create(
     State(api): State<Api>,
     Segments(workspace): Segments<String>,
     headers: HeaderMap,
-    body: Body,
+    body: Unread,
 ) -> Result<Response, ApiError> {
     let (caller, workspace) = admitted(&api, &headers, WorkspaceId::parse(&workspace)).await?;
-    let body: SaveBody = body.parse()?;
+    let body: SaveBody = body.of_admitted().await?.parse()?;
     let key = NewKey {
         tenant: Tenant::from(&workspace),
         slug: None,
@@ -80,6 +83,7 @@ pub(super) async fn create(
     responses(
         (status = 200, description = "The key as it is now", body = ApiKey, headers(("Keyward-Revision" = u64))),
         Refusals,
+        (status = 413, description = "The body is longer than 1 MiB", body = ErrorBody),
         (status = 409, description = "The key was revoked, which is final", body = ErrorBody),
     )
 )]
@@ -87,10 +91,10 @@ pub(super) async fn put(
     State(api): State<Api>,
     Segments((workspace, key)): Segments<(String, String)>,
     headers: HeaderMap,
-    body: Body,
+    body: Unread,
 ) -> Result<Response, ApiError> {
     let (caller, workspace) = admitted(&api, &headers, WorkspaceId::parse(&workspace)).await?;
-    let body: SaveBody = body.parse()?;
+    let body: SaveBody = body.of_admitted().await?.parse()?;
     let name = KeyName::parse(&body.name)?;
     let put = PutWorkspaceKey::new(&workspace, name, body.rules(), body.disabled)?;
     let put = api.0.keys.put_workspace_key(caller, &workspace, &key, put);
