@@ -14,7 +14,7 @@ use crate::wire::time::format_rfc3339;
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schema(as = CreateOrgApiKey)]
 pub(super) struct CreateBody {
-    /// Unique identifier for this API key within the organization.
+    /// Unique identifier for this API key within the organization. Not of the form of a key's id.
     #[schema(pattern = "^[A-Za-z0-9._-]{1,128}$")]
     pub(super) slug: String,
     /// Name for people.
@@ -26,7 +26,7 @@ pub(super) struct CreateBody {
     /// `resourceType:resourceId`; `*` at the end only.
     #[serde(default)]
     pub(super) scopes: Vec<String>,
-    /// E.g. agent, user, app. Of a caller with an API key: the owner of that key, or none.
+    /// E.g. agent, user, app; not `keyward-sample`. Of a caller with an API key: the owner of that key, or none.
     #[serde(default, deserialize_with = "present")]
     #[schema(nullable = false)]
     pub(super) owner_type: Option<String>,
