@@ -57,6 +57,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("jsonschema", &["config"]),
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),
+    ("indicatif", &["cli"]),
     ("reqwest", &["replica", "cli"]),
     ("rustls", &["replica"]),
     ("backon", &["replica"]),

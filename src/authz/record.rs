@@ -32,7 +32,7 @@ impl KeyRecord {
 }
 
 /// Whose key it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Tenant {
     /// An organisation, by slug.
     Org(String),

@@ -7,7 +7,9 @@ use std::fmt;
 use ulid::Ulid;
 
 use super::command::InvalidInput;
-use crate::authz::{Family, KeyDigest, KeyId, Pepper, Sha256Digest, Tenant, Timestamp};
+use crate::authz::{
+    Family, KeyDigest, KeyId, Pepper, PresentedKey, Sha256Digest, Tenant, Timestamp,
+};
 use crate::wire::SecretDigest;
 
 /// The system gave no random bytes.
@@ -42,6 +44,28 @@ impl RawKey {
         }
     }
 
+    /// A key of a tenant that was made elsewhere.
+    ///
+    /// # Errors
+    /// It has not the form of the tenant's family, or names another organisation.
+    pub(super) fn given(text: String, tenant: &Tenant) -> Result<Self, InvalidInput> {
+        let presented = PresentedKey::parse(text.as_bytes());
+        if presented.map(|key| key.family()) != Some(tenant.family()) {
+            let problem = match tenant {
+                Tenant::Org(_) => "is not of the form `iak_{org}_{uuid}`",
+                Tenant::Workspace(_) => "is no UUID",
+                Tenant::Access => "is not of the form `sk-orq-{ulid}-{secret}`",
+            };
+            return Err(InvalidInput::new("token", problem));
+        }
+        if let Tenant::Org(slug) = tenant
+            && !text.starts_with(&format!("iak_{slug}_"))
+        {
+            return Err(InvalidInput::new("token", "names another organisation"));
+        }
+        Ok(Self(text))
+    }
+
     /// The key itself, for the one answer that shows it.
     pub fn expose(&self) -> &str {
         &self.0
@@ -69,7 +93,7 @@ impl fmt::Debug for RawKey {
 }
 
 /// A secret that was made elsewhere, or what is known of it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum GivenSecret<'a> {
     /// The raw key.
     Raw(&'a RawKey),
@@ -105,6 +129,15 @@ impl GivenSecret<'_> {
             Self::Raw(raw) => SecretDigest::Blake3(raw.digest(pepper)),
             Self::Blake3(hash) => SecretDigest::Blake3(KeyDigest::from_unkeyed(*hash, pepper)),
             Self::Sha256(hash) => SecretDigest::Sha256(Sha256Digest(*hash)),
+        }
+    }
+
+    /// What else a key with this secret may be stored as.
+    pub(super) fn other_digest(&self) -> Option<SecretDigest> {
+        match self {
+            Self::Raw(raw) => PresentedKey::parse(raw.expose().as_bytes())
+                .map(|key| SecretDigest::Sha256(key.sha256())),
+            Self::Blake3(_) | Self::Sha256(_) => None,
         }
     }
 

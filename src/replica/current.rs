@@ -14,7 +14,7 @@ use crate::wire::{Change, KeySource};
 /// Keys that an overlay holds at least before its base is rebuilt.
 const OVERLAY_KEYS_MIN: usize = 4096;
 /// An overlay over a large base may hold this part of its keys, so that rebuilding costs each change little.
-const OVERLAY_PART: usize = 16;
+const OVERLAY_PART: usize = 8;
 
 /// See the head of this file.
 #[derive(Debug)]

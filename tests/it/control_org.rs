@@ -440,8 +440,6 @@ fn what_is_not_there_is_404_for_every_operation() {
         ("GET", "/v2/orgs/acme/api-keys/ci/", None),
         ("GET", "/v1/gateways", None),
         ("GET", "/v1/audit", None),
-        ("POST", "/v1/import", None),
-        ("GET", "/v1/export", None),
         ("GET", "/sync/v1/snapshot", None),
     ] {
         plane

@@ -46,8 +46,8 @@ fn what_is_typed_wrongly_or_does_not_exist_is_a_usage_error() {
     for args in [
         &["nonsense"][..],
         &["control", "--listen", "127.0.0.1:0"],
-        &["keys", "import", "x"],
-        &["keys", "export"],
+        &["keys", "import"],
+        &["keys", "export", "x"],
         &["check", "--config", "x", "--host", "y"],
         &["run"],
         &["explain", "GET"],
@@ -505,4 +505,84 @@ fn access_keys_are_ended_from_a_terminal() {
         Some(0)
     );
     assert_eq!(terminal.keys(&format!("get --access {id}")).code, Some(1));
+}
+
+/// A key of each family that was made elsewhere, as a line of an import.
+fn moved() -> [Value; 3] {
+    let uuid = "0b5e3b1c-7a0e-4b5f-9a53-0f2c9a1d2e3f";
+    [
+        json!({
+            "family": "org", "org": "acme", "slug": "moved", "name": "Moved", "token": format!("iak_acme_{uuid}"),
+            "permissions": ["agent-factory:agents:read"], "scopes": ["agents:a1"], "expiresAt": "2099-01-01T00:00:00Z",
+        }),
+        json!({
+            "family": "workspace", "workspace": "w1", "name": "Moved", "token": uuid,
+            "rules": [{"action": "read", "subject": "pages", "conditions": {"id": "p1"}}],
+        }),
+        json!({
+            "family": "access", "name": "Moved", "token": "sk-orq-01HZXK3QW8Y5T2R9V7B6N4M1PC-0123456789abcdef",
+            "permission_mode": "restricted", "access": {"deployment": "read"},
+        }),
+    ]
+}
+
+#[test]
+fn keys_of_all_families_are_imported_and_used_and_exported() {
+    let terminal = Terminal(Quickstart::start());
+    let lines = moved();
+    let tokens = lines.each_ref().map(|line| line["token"].as_str().unwrap());
+    let file = terminal.0.dir().join("keys.ndjson");
+    let write = |lines: &[Value]| {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        std::fs::write(&file, text).unwrap();
+    };
+    let import = |more: &str| terminal.keys(&format!("import {}{more}", file.display()));
+    write(&lines);
+    let imported = import("");
+    assert_eq!(imported.code, Some(0), "{imported:?}");
+    assert!(
+        imported
+            .stdout
+            .starts_with("3 created, 0 unchanged, 0 refused"),
+        "{imported:?}"
+    );
+    assert_eq!(imported.stderr, "", "no progress beside a terminal");
+
+    let status = |method: &str, path: &str, key: &str| {
+        let headers = [("authorization", format!("Bearer {key}"))];
+        let headers = headers
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str()));
+        send(terminal.0.gateway(), method, path, &headers, "").status
+    };
+    assert_eq!(status("GET", "/v1/agents/a1", tokens[0]), 200);
+    assert_eq!(status("GET", "/v1/agents/a2", tokens[0]), 403);
+    assert_eq!(status("GET", "/v2/workspaces/w1/pages/p1", tokens[1]), 200);
+    assert_eq!(status("GET", "/v2/workspaces/w1/pages/p2", tokens[1]), 403);
+    assert_eq!(status("POST", "/v2/deployments/invoke", tokens[2]), 200);
+
+    let mut bad = lines[0].clone();
+    bad["slug"] = json!("no slug");
+    write(&[lines[0].clone(), bad]);
+    let stopped = import("");
+    assert_eq!(stopped.code, Some(1), "{stopped:?}");
+    assert!(stopped.stderr.contains("line 2: `slug`"), "{stopped:?}");
+    let skipped = import(" --skip-refused --json");
+    let report: Value = serde_json::from_str(&skipped.stdout).unwrap();
+    assert_eq!(
+        (skipped.code, &report["refused"]),
+        (Some(0), &json!(1)),
+        "{skipped:?}"
+    );
+    assert_eq!(terminal.keys("import /nowhere").code, Some(1));
+
+    let exported = terminal.keys("export");
+    assert_eq!(exported.code, Some(0), "{exported:?}");
+    assert!(
+        exported.stdout.contains(r#""slug":"moved""#),
+        "{exported:?}"
+    );
+    for token in tokens {
+        assert!(!exported.stdout.contains(token), "{exported:?}");
+    }
 }

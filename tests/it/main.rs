@@ -30,6 +30,8 @@ mod control_store;
 #[cfg(feature = "control")]
 mod control_support;
 #[cfg(feature = "control")]
+mod control_transfer;
+#[cfg(feature = "control")]
 mod control_workspace;
 mod docs;
 #[cfg(feature = "cli")]

@@ -16,7 +16,8 @@ The admin token is taken from KEYWARD_ADMIN_TOKEN, else from the file that the c
   keyward keys list --org acme
   keyward keys rotate --org acme ci --grace-period 24h
   keyward keys create --access --name models --mode restricted --level deployment=read
-  keyward keys create --workspace w1 --name pages --rule '{\"action\":\"read\",\"subject\":\"pages\"}'")]
+  keyward keys create --workspace w1 --name pages --rule '{\"action\":\"read\",\"subject\":\"pages\"}'
+  keyward keys import keys.ndjson")]
 pub struct KeysArgs {
     /// Where the control plane is
     #[arg(
@@ -39,7 +40,37 @@ pub struct KeysArgs {
     pub json: bool,
     /// What to do.
     #[command(subcommand)]
-    pub action: Action,
+    pub asked: Asked,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Asked {
+    /// With keys of one family.
+    #[command(flatten)]
+    Action(Box<Action>),
+    /// Make many keys, of any family, with secrets that there are already
+    Import(ImportArgs),
+    /// Print all keys, of all families, without their secrets, a JSON object a line
+    Export,
+}
+
+/// Where keys come from.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A line is a JSON object with the fields of its family's create call, and beside them `family`; `org` or `workspace`;
+`token` or `digest` (`blake3:HEX`, `sha256:HEX`); `status` where the key is not active:
+
+  {\"family\":\"org\",\"org\":\"acme\",\"slug\":\"ci\",\"name\":\"CI\",\"expiresAt\":\"2030-01-01T00:00:00Z\",\"token\":\"iak_acme_…\"}
+
+A line whose key is there with the same grants changes nothing, so that a file can be imported again.")]
+pub struct ImportArgs {
+    /// The file, a JSON object a line; `-` for standard input
+    #[arg(value_name = "FILE")]
+    pub file: String,
+    /// Leave out lines that are refused, and name them, instead of stopping at the first
+    #[arg(long)]
+    pub skip_refused: bool,
 }
 
 /// What to do with keys.

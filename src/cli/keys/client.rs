@@ -2,8 +2,11 @@
 //!
 //! Knows the frame of the API (paths, token, error bodies), not the meaning of its fields.
 
+use std::io::Write;
+use std::pin::pin;
 use std::time::Duration;
 
+use hyper::body::Bytes;
 use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 
@@ -11,7 +14,7 @@ use crate::app::AdminSecret;
 use crate::cli::failure::{Failure, chain};
 use crate::replica::http_client_without_tls;
 
-/// How long a control plane may take to answer.
+/// How long a control plane may take to answer, or to take or give the next piece of what has any length.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A control plane and the token for it.
@@ -50,7 +53,7 @@ impl Client {
                 ))
             })?;
         let http = http_client_without_tls()
-            .timeout(TIMEOUT)
+            .connect_timeout(TIMEOUT)
             .build()
             .map_err(|error| Failure::chain(&error))?;
         Ok(Self { http, base, token })
@@ -61,26 +64,90 @@ impl Client {
     /// # Errors
     /// The control plane cannot be reached or refuses.
     pub async fn call(&self, call: Call<'_>) -> Result<Value, Failure> {
-        let mut url = self.base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(call.path);
-        }
         let mut request = self
-            .http
-            .request(call.method, url)
-            .bearer_auth(self.token.reveal())
-            .query(&call.query);
+            .request(call.method, call.path)
+            .query(&call.query)
+            .timeout(TIMEOUT);
         if let Some(body) = &call.body {
             request = request.json(body);
         }
-        let response = request
-            .send()
+        let sent = request.send().await;
+        self.read(sent.map_err(|error| self.unreachable(error))?)
             .await
+    }
+
+    /// Sends a body of any length, for as long as the control plane goes on taking pieces of it; `taken` says how many
+    /// bytes it has. Returns the body of the answer.
+    ///
+    /// # Errors
+    /// The control plane cannot be reached, refuses, or takes nothing more.
+    pub async fn upload<B>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: B,
+        taken: impl Fn() -> u64,
+    ) -> Result<Value, Failure>
+    where
+        B: hyper::body::Body<Data = Bytes> + Send + Sync + 'static,
+        B::Error: std::error::Error + Send + Sync,
+    {
+        let request = self
+            .request(Method::POST, path)
+            .query(query)
+            .body(reqwest::Body::wrap(body));
+        let mut sent = pin!(request.send());
+        let mut before = taken();
+        let response = loop {
+            if let Ok(response) = tokio::time::timeout(TIMEOUT, &mut sent).await {
+                break response.map_err(|error| self.unreachable(error))?;
+            }
+            let now = taken();
+            if now == before {
+                return Err(self.silent());
+            }
+            before = now;
+        };
+        self.read(response).await
+    }
+
+    /// Writes the body of an answer to `out`, whatever its length.
+    ///
+    /// # Errors
+    /// The control plane cannot be reached, refuses, or breaks off; or `out` cannot be written.
+    pub async fn download(&self, path: &[&str], out: &mut dyn Write) -> Result<(), Failure> {
+        let sent = tokio::time::timeout(TIMEOUT, self.request(Method::GET, path).send()).await;
+        let mut response = sent
+            .map_err(|_| self.silent())?
             .map_err(|error| self.unreachable(error))?;
+        if !response.status().is_success() {
+            return self.read(response).await.map(drop);
+        }
+        loop {
+            let piece = tokio::time::timeout(TIMEOUT, response.chunk()).await;
+            let piece = piece.map_err(|_| self.silent())?;
+            match piece.map_err(|error| self.unreachable(error))? {
+                Some(piece) => out.write_all(&piece)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> reqwest::RequestBuilder {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        self.http
+            .request(method, url)
+            .bearer_auth(self.token.reveal())
+    }
+
+    async fn read(&self, response: reqwest::Response) -> Result<Value, Failure> {
         let status = response.status();
-        let text = response
-            .text()
+        let text = tokio::time::timeout(TIMEOUT, response.text())
             .await
+            .map_err(|_| self.silent())?
             .map_err(|error| self.unreachable(error))?;
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
         if status.is_success() {
@@ -88,6 +155,14 @@ impl Client {
         } else {
             Err(Failure::told(refusal(status, &body)))
         }
+    }
+
+    fn silent(&self) -> Failure {
+        Failure::told(format!(
+            "the control plane at {} has been silent for {} s: see whether it is well, and try again",
+            self.base,
+            TIMEOUT.as_secs()
+        ))
     }
 
     fn unreachable(&self, error: reqwest::Error) -> Failure {

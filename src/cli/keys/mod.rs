@@ -8,6 +8,7 @@ mod client;
 mod org;
 mod show;
 mod span;
+mod transfer;
 mod workspace;
 
 use std::io::Write;
@@ -20,7 +21,7 @@ use crate::cli::failure::{Failure, chain};
 use crate::wire::time::format_rfc3339;
 
 pub use args::KeysArgs;
-use args::{Action, Expiry, Whose};
+use args::{Action, Asked, Expiry, Whose};
 use client::Client;
 use show::Form;
 
@@ -42,8 +43,16 @@ pub fn run(args: KeysArgs, out: &mut dyn Write) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::chain(&error))?;
-    let answer = runtime.block_on(act(&client, args.action))?;
-    print(out, answer, args.json)
+    match args.asked {
+        Asked::Action(action) => {
+            let answer = runtime.block_on(act(&client, *action))?;
+            print(out, answer, args.json)
+        }
+        Asked::Import(import) => {
+            runtime.block_on(transfer::import(&client, &import, args.json, out))
+        }
+        Asked::Export => runtime.block_on(transfer::export(&client, out)),
+    }
 }
 
 fn token(file: &Path) -> Result<AdminSecret, Failure> {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use super::answer::present_members;
 use crate::authz::{AccessLevel, KeyStatus, Owner, PermissionMode, RawAccess, RawGrants};
 use crate::control::catalogue::{self, Domain, DomainGroup};
 use crate::control::command::AccessOwner;
@@ -181,6 +182,20 @@ pub(super) fn access_key(key: StoredKey, token: Token<'_>, mut warnings: Vec<Str
         warnings,
         name: key.record.name,
     }
+}
+
+/// A key as the body of the call that would make it.
+pub(super) fn as_created(key: StoredKey) -> Map<String, Value> {
+    let shown = access_key(key, Token::Masked, Vec::new());
+    let members = [
+        ("name", Some(shown.name.into())),
+        ("owner", Some(shown.owner)),
+        ("project_scope", Some(shown.project_scope)),
+        ("permission_mode", Some(shown.permission_mode.into())),
+        ("access", Some(shown.access.into())),
+        ("expires_at", shown.expiration.map(Value::from)),
+    ];
+    present_members(members)
 }
 
 /// Which of the two shapes a member is for.

@@ -12,11 +12,10 @@ use super::access_asked::{
 };
 use super::access_error::{AccessErrorBody, AccessRefusals};
 use super::answer;
-use super::auth::admitted;
+use super::auth::administrator;
 use super::error::ApiError;
 use super::input::{Segments, Unread, moment, query};
 use crate::authz::{KeyStatus, PermissionMode, RawGrants, Tenant, Timestamp};
-use crate::control::caller::Caller;
 use crate::control::command::{
     AccessMap, AccessOwner, Cursor, InvalidInput, ListAccessKeys, NewKey, PatchAccessKey,
     new_access_grants, parse_access_name, parse_access_status, parse_permission_mode,
@@ -43,31 +42,14 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     let caller = administrator(&api, &headers).await?;
     let body: CreateBody = body.of_admitted().await?.parse()?;
-    refuse_restriction(body.mcp_access.as_ref())?;
-    let mode = mode(body.permission_mode.as_deref())?;
-    let access = body
+    let gives_access = body
         .access
-        .map(|levels| AccessMap::parse(levels.0))
-        .transpose()?;
-    let ignored = mode != Some(PermissionMode::Restricted)
-        && access.as_ref().is_some_and(|access| !access.is_empty());
-    let project = new_project(body.project_scope.as_ref(), body.projects.flatten())?;
-    let expiry = [
-        ("expires_at", body.expires_at),
-        ("expiration", body.expiration),
-        ("constraints.expires_at", constrained(body.constraints)),
-    ];
-    let key = NewKey {
-        tenant: Tenant::Access,
-        slug: None,
-        name: parse_access_name(&body.name)?,
-        owner: Some(owner(body.owner)?.into()),
-        status: KeyStatus::Active,
-        expires_at: sole_moment(expiry)?,
-        grants: RawGrants::Access(new_access_grants(mode, access, project)?),
-    };
+        .as_ref()
+        .is_some_and(|levels| !levels.0.is_empty());
+    let key = new_key(body)?;
     let made = api.0.keys.create_key(caller, key).await?;
     let made = made.map(|Minted { key, raw }| {
+        let ignored = gives_access && !is_restricted(&key);
         access_key(key, Token::Raw(raw.expose()), ignored_access(ignored))
     });
     Ok(answer::changed(&api, &headers, StatusCode::OK, &made))
@@ -196,19 +178,29 @@ pub(super) async fn delete(
     Ok(answer::gone(&api, &headers, deleted.revision))
 }
 
-/// The caller, once it is known that it may manage access keys.
-async fn administrator(api: &Api, headers: &HeaderMap) -> Result<Caller, ApiError> {
-    let (caller, _) = admitted(api, headers, Ok(AccessKeys)).await?;
-    Ok(caller)
-}
-
-/// All access keys: what the paths of this family name without naming it.
-struct AccessKeys;
-
-impl From<&AccessKeys> for Tenant {
-    fn from(_: &AccessKeys) -> Self {
-        Self::Access
-    }
+/// The key that a body asks for.
+///
+/// # Errors
+/// The field at fault.
+pub(super) fn new_key(body: CreateBody) -> Result<NewKey, InvalidInput> {
+    refuse_restriction(body.mcp_access.as_ref())?;
+    let mode = mode(body.permission_mode.as_deref())?;
+    let access = body.access.map(|levels| AccessMap::parse(levels.0));
+    let project = new_project(body.project_scope.as_ref(), body.projects.flatten())?;
+    let expiry = [
+        ("expires_at", body.expires_at),
+        ("expiration", body.expiration),
+        ("constraints.expires_at", constrained(body.constraints)),
+    ];
+    Ok(NewKey {
+        tenant: Tenant::Access,
+        slug: None,
+        name: parse_access_name(&body.name)?,
+        owner: Some(owner(body.owner)?.into()),
+        status: KeyStatus::Active,
+        expires_at: sole_moment(expiry)?,
+        grants: RawGrants::Access(new_access_grants(mode, access.transpose()?, project)?),
+    })
 }
 
 fn with_prefix(key: StoredKey) -> AccessKey {

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::Api;
 use super::input::preferred_wait;
@@ -87,4 +88,13 @@ fn insert(response: &mut Response, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }
+}
+
+/// An object of those members that are there.
+pub(super) fn present_members<const N: usize>(
+    members: [(&str, Option<Value>); N],
+) -> Map<String, Value> {
+    let present = members.into_iter();
+    let present = present.filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    present.collect()
 }

@@ -29,6 +29,24 @@ where
     Ok((caller, named))
 }
 
+/// The caller, once it is known that it may do what only administrators may: what is of no organisation is theirs.
+///
+/// # Errors
+/// The request shows no live credential, or an API key.
+pub(super) async fn administrator(api: &Api, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    let (caller, _) = admitted(api, headers, Ok(OfNoOrganisation)).await?;
+    Ok(caller)
+}
+
+/// What paths name that name no tenant. Access keys are the one family that belongs to the whole installation.
+struct OfNoOrganisation;
+
+impl From<&OfNoOrganisation> for Tenant {
+    fn from(_: &OfNoOrganisation) -> Self {
+        Self::Access
+    }
+}
+
 /// The caller that a request shows.
 ///
 /// # Errors

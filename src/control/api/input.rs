@@ -17,12 +17,14 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde_json::{Map, Value};
 
 use super::error::ApiError;
 use super::seats::Seat;
 use crate::authz::Timestamp;
 use crate::control::command::InvalidInput;
 use crate::wire::time::parse_rfc3339;
+use crate::wire::value::StrictJson;
 
 /// Most bytes of a body.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -97,19 +99,7 @@ impl Body {
     /// # Errors
     /// It is not, and where.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, InvalidInput> {
-        self.parse_any().map(|Object(value)| value)
-    }
-
-    fn parse_any<T: DeserializeOwned>(&self) -> Result<T, InvalidInput> {
-        let mut json = serde_json::Deserializer::from_slice(&self.0);
-        let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let path = error.path().to_string();
-            let fault = error.into_inner().to_string();
-            InvalidInput::new(field_of(&path, &fault), format_args!("is refused: {fault}"))
-        })?;
-        json.end()
-            .map_err(|fault| InvalidInput::new("body", format_args!("is refused: {fault}")))?;
-        Ok(value)
+        parse(&self.0).map(|Object(value)| value)
     }
 
     /// The body as a JSON object of this shape, or the default of the shape where there is no body, or `null`.
@@ -122,9 +112,44 @@ impl Body {
         if self.0.is_empty() {
             return Ok(T::default());
         }
-        let given = self.parse_any::<Option<Object<T>>>()?;
+        let given = parse::<Option<Object<T>>>(&self.0)?;
         Ok(given.map_or_else(T::default, |Object(value)| value))
     }
+}
+
+/// A JSON object in which no object, at any depth, has a name twice.
+///
+/// # Errors
+/// It is none, and where.
+pub(super) fn strict_object(text: &[u8]) -> Result<Map<String, Value>, InvalidInput> {
+    match parse(text)? {
+        StrictJson(Value::Object(members)) => Ok(members),
+        StrictJson(_) => Err(InvalidInput::new("body", "is no object")),
+    }
+}
+
+/// The value of this shape that has these members.
+///
+/// # Errors
+/// It is not, and where.
+pub(super) fn object_of<T: DeserializeOwned>(
+    members: Map<String, Value>,
+) -> Result<T, InvalidInput> {
+    serde_path_to_error::deserialize(Value::Object(members)).map_err(fault_of)
+}
+
+fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, InvalidInput> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(fault_of)?;
+    json.end()
+        .map_err(|fault| InvalidInput::new("body", format_args!("is refused: {fault}")))?;
+    Ok(value)
+}
+
+fn fault_of(error: serde_path_to_error::Error<serde_json::Error>) -> InvalidInput {
+    let path = error.path().to_string();
+    let fault = error.into_inner().to_string();
+    InvalidInput::new(field_of(&path, &fault), format_args!("is refused: {fault}"))
 }
 
 /// A value of JSON that is an object. Serde alone would read a list of its members' values too.
@@ -159,12 +184,14 @@ pub(super) fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 
 /// The field that a fault concerns. Serde quotes the name of one that is unknown, repeated or missing.
 fn field_of(path: &str, fault: &str) -> String {
-    let quoted = ["unknown field `", "duplicate field `", "missing field `"]
+    let quoted = ["unknown field `", "duplicate field `", "missing field `"];
+    let quoted = quoted
         .iter()
         .find_map(|prefix| fault.strip_prefix(prefix)?.split('`').next());
+    let repeated = || fault.strip_prefix("the name `")?.split('`').next();
     match (quoted, path) {
         (Some(name), _) => name.to_owned(),
-        (None, "" | "." | "?") => "body".to_owned(),
+        (None, "" | "." | "?") => repeated().unwrap_or("body").to_owned(),
         (None, path) => path.to_owned(),
     }
 }

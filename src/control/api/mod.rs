@@ -11,6 +11,7 @@ mod answer;
 mod auth;
 mod error;
 mod input;
+mod lines;
 mod lingering;
 mod openapi;
 mod ops;
@@ -18,6 +19,8 @@ mod org_keys;
 mod org_shapes;
 mod seats;
 mod server;
+mod transfer;
+mod transfer_shapes;
 mod validate;
 mod workspace_keys;
 mod workspace_shapes;
@@ -28,6 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
+use tokio::sync::Semaphore;
 
 use super::config::AdminToken;
 use super::service::Keys;
@@ -46,6 +50,7 @@ struct Shared {
     admin_tokens: Arc<[AdminToken]>,
     validations: validate::Limiter,
     requests: ops::Requests,
+    imports: Semaphore,
     draining: AtomicBool,
 }
 
@@ -57,6 +62,7 @@ impl Api {
             admin_tokens,
             validations: validate::Limiter::new(),
             requests: ops::Requests::default(),
+            imports: Semaphore::new(transfer::IMPORTS_MAX),
             draining: AtomicBool::new(false),
         }))
     }
@@ -105,6 +111,8 @@ impl Api {
                     .patch(access_keys::patch)
                     .delete(access_keys::delete),
             )
+            .route(transfer::IMPORT, post(transfer::import))
+            .route("/v1/export", get(transfer::export))
             .route("/healthz", get(ops::healthz))
             .route("/readyz", get(ops::readyz))
             .route("/metrics", get(ops::metrics))

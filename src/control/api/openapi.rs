@@ -5,7 +5,7 @@ use axum::response::Response;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{access_keys, answer, org_keys, validate, workspace_keys};
+use super::{access_keys, answer, org_keys, transfer, validate, workspace_keys};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -33,13 +33,16 @@ use super::{access_keys, answer, org_keys, validate, workspace_keys};
         access_keys::fetch,
         access_keys::patch,
         access_keys::delete,
+        transfer::import,
+        transfer::export,
     ),
     modifiers(&Credentials),
     security(("admin" = []), ("api_key" = []), ("api_key_bearer" = [])),
     tags(
         (name = "Organizations", description = "Keys of organizations"),
         (name = "ApiKeys", description = "Keys of workspaces, for whoever has an admin token"),
-        (name = "API keys", description = "Access keys: an access map, a permission mode, projects")
+        (name = "API keys", description = "Access keys: an access map, a permission mode, projects"),
+        (name = "Keyward", description = "Keys of all families at once")
     )
 )]
 struct Description;

@@ -37,19 +37,7 @@ pub(super) async fn create(
     body: Unread,
 ) -> Result<Response, ApiError> {
     let (caller, org) = admitted(&api, &headers, OrgSlug::parse(&org)).await?;
-    let body: CreateBody = body.of_admitted().await?.parse()?;
-    let key = NewKey {
-        tenant: Tenant::from(&org),
-        slug: Some(KeySlug::parse(&body.slug)?),
-        name: KeyName::parse(&body.name)?,
-        owner: parse_owner(body.owner_type.as_deref(), body.owner_id.as_deref())?,
-        status: KeyStatus::Active,
-        expires_at: Some(moment("expiresAt", &body.expires_at)?),
-        grants: RawGrants::Org {
-            permissions: body.permissions,
-            scopes: body.scopes,
-        },
-    };
+    let key = new_key(&org, body.of_admitted().await?.parse()?)?;
     let made = api.0.keys.create_key(caller, key).await?.map(with_secret);
     Ok(answer::changed(&api, &headers, StatusCode::CREATED, &made))
 }
@@ -189,6 +177,25 @@ pub(super) async fn rotate(
         .await?;
     let rotated = rotated.map(with_secret);
     Ok(answer::changed(&api, &headers, StatusCode::OK, &rotated))
+}
+
+/// The key that a body asks for.
+///
+/// # Errors
+/// The field at fault.
+pub(super) fn new_key(org: &OrgSlug, body: CreateBody) -> Result<NewKey, InvalidInput> {
+    Ok(NewKey {
+        tenant: Tenant::from(org),
+        slug: Some(KeySlug::parse(&body.slug)?),
+        name: KeyName::parse(&body.name)?,
+        owner: parse_owner(body.owner_type.as_deref(), body.owner_id.as_deref())?,
+        status: KeyStatus::Active,
+        expires_at: Some(moment("expiresAt", &body.expires_at)?),
+        grants: RawGrants::Org {
+            permissions: body.permissions,
+            scopes: body.scopes,
+        },
+    })
 }
 
 fn page_asked(query: ListQuery) -> Result<ListKeys, InvalidInput> {

@@ -1,8 +1,10 @@
 //! Bodies of requests and answers about keys of organisations, in the shapes of Prisme.ai's API.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
+use super::answer::present_members;
 use super::input::{nullable, present};
 use crate::authz::{KeyStatus, RawGrants};
 use crate::control::service::Minted;
@@ -216,6 +218,21 @@ pub(super) fn without_secret(key: StoredKey) -> OrgApiKey {
         created_at: format_rfc3339(key.created_at),
         updated_at: format_rfc3339(key.updated_at),
     }
+}
+
+/// A key as the body of the call that would make it.
+pub(super) fn as_created(key: StoredKey) -> Map<String, Value> {
+    let shown = without_secret(key);
+    let members = [
+        ("slug", shown.slug.map(Value::from)),
+        ("name", Some(shown.name.into())),
+        ("permissions", Some(shown.permissions.into())),
+        ("scopes", Some(shown.scopes.into())),
+        ("ownerType", shown.owner_type.map(Value::from)),
+        ("ownerId", shown.owner_id.map(Value::from)),
+        ("expiresAt", shown.expires_at.map(Value::from)),
+    ];
+    present_members(members)
 }
 
 /// A new secret as the one answer shows it.

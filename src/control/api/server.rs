@@ -26,6 +26,7 @@ use super::access_error::Form;
 use super::error::ApiError;
 use super::lingering::Lingering;
 use super::seats::{Seat, Seats};
+use super::transfer;
 
 /// Connections open at a time. Where all of them work for somebody who was admitted, more wait to be accepted.
 const CONNECTIONS_MAX: usize = 1024;
@@ -35,7 +36,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Lines of a request's head.
 const HEAD_LINES_MAX: usize = 100;
-/// For a whole request: body, work and the head of the answer.
+/// For a whole request: body, work and the head of the answer. Imports take the time they need.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Before the next attempt to accept when the system refuses, e.g. for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -147,6 +148,10 @@ async fn answer(
 }
 
 async fn routed(mut router: Router, request: Request<Incoming>) -> Response<Body> {
+    if transfer::is_unhurried(&request) {
+        let Ok(answer) = router.call(request).await;
+        return answer;
+    }
     match tokio::time::timeout(REQUEST_TIMEOUT, router.call(request)).await {
         Ok(Ok(answer)) => answer,
         Err(_) => ApiError::timeout().into_response(),

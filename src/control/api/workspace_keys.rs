@@ -13,7 +13,7 @@ use super::error::{ApiError, ErrorBody, Refusals};
 use super::input::{Segments, Unread, no_query};
 use super::workspace_shapes::{ApiKey, Deleted, SaveBody, with_secret, without_secret};
 use crate::authz::{KeyStatus, RawGrants, Tenant};
-use crate::control::command::{KeyName, NewKey, PutWorkspaceKey, WorkspaceId};
+use crate::control::command::{InvalidInput, KeyName, NewKey, PutWorkspaceKey, WorkspaceId};
 
 /// List API keys. No raw key is shown: `apiKey` is the id.
 #[utoipa::path(
@@ -56,21 +56,7 @@ pub(super) async fn create(
     body: Unread,
 ) -> Result<Response, ApiError> {
     let (caller, workspace) = admitted(&api, &headers, WorkspaceId::parse(&workspace)).await?;
-    let body: SaveBody = body.of_admitted().await?.parse()?;
-    let key = NewKey {
-        tenant: Tenant::from(&workspace),
-        slug: None,
-        name: KeyName::parse(&body.name)?,
-        owner: None,
-        status: match body.disabled {
-            Some(true) => KeyStatus::Disabled,
-            Some(false) | None => KeyStatus::Active,
-        },
-        expires_at: None,
-        grants: RawGrants::Workspace {
-            rules: body.rules(),
-        },
-    };
+    let key = new_key(&workspace, body.of_admitted().await?.parse()?)?;
     let made = api.0.keys.create_key(caller, key).await?.map(with_secret);
     Ok(answer::changed(&api, &headers, StatusCode::OK, &made))
 }
@@ -121,4 +107,25 @@ pub(super) async fn delete(
     let deleted = api.0.keys.delete_key(caller, tenant, &key).await?;
     let deleted = deleted.map(Deleted::from);
     Ok(answer::changed(&api, &headers, StatusCode::OK, &deleted))
+}
+
+/// The key that a body asks for.
+///
+/// # Errors
+/// The field at fault.
+pub(super) fn new_key(workspace: &WorkspaceId, body: SaveBody) -> Result<NewKey, InvalidInput> {
+    Ok(NewKey {
+        tenant: Tenant::from(workspace),
+        slug: None,
+        name: KeyName::parse(&body.name)?,
+        owner: None,
+        status: match body.disabled {
+            Some(true) => KeyStatus::Disabled,
+            Some(false) | None => KeyStatus::Active,
+        },
+        expires_at: None,
+        grants: RawGrants::Workspace {
+            rules: body.rules(),
+        },
+    })
 }

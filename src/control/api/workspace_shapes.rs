@@ -1,14 +1,16 @@
 //! Bodies of requests and answers about keys of workspaces, in the shapes of Prisme.ai's API.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::answer::present_members;
 use super::input::present;
 use crate::authz::{KeyStatus, RawGrants, RawRule, Tenant};
 use crate::control::service::Minted;
 use crate::control::store::StoredKey;
 use crate::wire::rule::{read_rule, write_rule};
+use crate::wire::time::format_rfc3339;
 use crate::wire::value::StrictJson;
 
 /// What a key is to be.
@@ -135,4 +137,16 @@ pub(super) fn with_secret(Minted { key, raw }: Minted) -> ApiKey {
         api_key: raw.expose().to_owned(),
         ..without_secret(key)
     }
+}
+
+/// A key as the body of the call that would make it. That call knows no expiry, but a line of an import does.
+pub(super) fn as_created(key: StoredKey) -> Map<String, Value> {
+    let expires_at = key.record.expires_at.map(format_rfc3339);
+    let shown = without_secret(key);
+    let members = [
+        ("name", Some(shown.name.into())),
+        ("rules", Some(shown.rules.into())),
+        ("expiresAt", expires_at.map(Value::from)),
+    ];
+    present_members(members)
 }

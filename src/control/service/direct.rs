@@ -1,14 +1,14 @@
 //! Commands of this program itself: keys of any family written with secrets that were made elsewhere, and usage.
 
-use super::key::{self, insert, replace};
+use super::incoming::{Incoming, Present};
+use super::key::{self, replace};
 use super::{Applied, Command, Keys};
-use crate::authz::{KeyId, KeyStatus};
+use crate::authz::KeyStatus;
 use crate::control::caller::Caller;
 use crate::control::command::{NewKey, SAMPLE_OWNER_KIND};
 use crate::control::error::CommandError;
 use crate::control::store::{Audited, StoredKey, Usage, WriteTransaction, read};
 use crate::control::token::GivenSecret;
-use crate::wire::SecretDigest;
 
 impl Keys {
     /// Writes many keys, of any family, whose secrets the caller made, as one change: all of them or none.
@@ -21,12 +21,8 @@ impl Keys {
         caller: Caller,
         keys: Vec<(NewKey, GivenSecret<'_>)>,
     ) -> Result<Applied<Vec<StoredKey>>, CommandError> {
-        let now = self.now();
-        let pepper = self.0.pepper.as_ref();
-        let keys = keys.into_iter().map(|(key, secret)| {
-            let id = secret.id(&key.tenant, now)?;
-            Ok((id, key.checked()?, secret.digest(pepper)))
-        });
+        let keys = keys.into_iter();
+        let keys = keys.map(|(key, secret)| self.incoming(key, &secret));
         let keys = keys.collect::<Result<_, CommandError>>()?;
         self.write(Insert { caller, keys }).await
     }
@@ -43,7 +39,7 @@ impl Keys {
 
 struct Insert {
     caller: Caller,
-    keys: Vec<(KeyId, NewKey, SecretDigest)>,
+    keys: Vec<Incoming>,
 }
 
 impl Command for Insert {
@@ -54,11 +50,11 @@ impl Command for Insert {
         transaction: &mut WriteTransaction<'_>,
     ) -> Result<Vec<StoredKey>, CommandError> {
         let by = audited(&self.caller, "create", transaction).await?;
-        let mut stored = Vec::with_capacity(self.keys.len());
-        for (id, key, digest) in self.keys {
-            stored.push(insert(transaction, &by, id, key, digest).await?);
-        }
-        Ok(stored)
+        let mut present = Present::of(transaction, &self.keys.iter().collect::<Vec<_>>()).await?;
+        let keys = self.keys.into_iter().map(|new| present.admit_unknown(new));
+        let keys: Vec<_> = keys.collect::<Result<_, _>>()?;
+        transaction.insert(&by, &keys).await?;
+        Ok(keys.into_iter().map(|(key, _)| key).collect())
     }
 }
 

@@ -6,16 +6,14 @@
 use sqlx::Sqlite;
 use sqlx::pool::PoolConnection;
 
+use super::incoming::{Incoming, Present};
 use super::{Applied, Command, Keys, Minted, Page};
-use crate::authz::{
-    Family, KeyDigest, KeyId, KeyRecord, KeyStatus, PresentedKey, Revision, Tenant, Timestamp,
-};
+use crate::authz::{Family, KeyStatus, PresentedKey, Revision, Tenant, Timestamp};
 use crate::control::caller::{Actor, Caller};
 use crate::control::command::{InvalidInput, ListKeys, NewKey};
 use crate::control::error::CommandError;
 use crate::control::store::{Audited, Shown, StoredKey, Wanted, WriteTransaction, read};
-use crate::control::token::RawKey;
-use crate::wire::SecretDigest;
+use crate::control::token::{GivenSecret, RawKey};
 
 impl Keys {
     /// Makes a key and its secret.
@@ -28,16 +26,9 @@ impl Keys {
         caller: Caller,
         key: NewKey,
     ) -> Result<Applied<Minted>, CommandError> {
-        let key = key.checked()?;
-        let now = self.now();
-        let raw = RawKey::of(&key.tenant, now)?;
-        let command = Create {
-            caller,
-            id: raw.id(now)?,
-            digest: self.digest(&raw),
-            key,
-        };
-        let made = self.write(command).await?;
+        let raw = RawKey::of(&key.tenant, self.now())?;
+        let new = self.incoming(key, &GivenSecret::Raw(&raw))?;
+        let made = self.write(Create { caller, new }).await?;
         Ok(made.map(|key| Minted { key, raw }))
     }
 
@@ -169,9 +160,7 @@ async fn judged(
 
 struct Create {
     caller: Caller,
-    key: NewKey,
-    id: KeyId,
-    digest: KeyDigest,
+    new: Incoming,
 }
 
 impl Command for Create {
@@ -181,76 +170,22 @@ impl Command for Create {
         self,
         transaction: &mut WriteTransaction<'_>,
     ) -> Result<StoredKey, CommandError> {
-        let actor = judged(&self.caller, &self.key.tenant, transaction).await?;
-        if let Some(expires_at) = self.key.expires_at {
-            in_the_future(self.key.tenant.family(), expires_at, transaction.now())?;
+        let key = &self.new.key;
+        let actor = judged(&self.caller, &key.tenant, transaction).await?;
+        if let Some(expires_at) = key.expires_at {
+            in_the_future(key.tenant.family(), expires_at, transaction.now())?;
         }
         if let Some(authority) = actor.authority() {
-            authority.covers_owner(self.key.owner.as_ref())?;
-            authority.covers_key(&self.key.grants, self.key.expires_at)?;
+            authority.covers_owner(key.owner.as_ref())?;
+            authority.covers_key(&key.grants, key.expires_at)?;
         }
-        let digest = SecretDigest::Blake3(self.digest);
-        insert(
-            transaction,
-            &audited(&actor, "create"),
-            self.id,
-            self.key,
-            digest,
-        )
-        .await
+        let by = audited(&actor, "create");
+        let made = Present::of(transaction, &[&self.new])
+            .await?
+            .admit_unknown(self.new)?;
+        transaction.insert(&by, std::slice::from_ref(&made)).await?;
+        Ok(made.0)
     }
-}
-
-/// Most keys of one workspace: their list has no pages.
-pub(super) const WORKSPACE_KEYS_MAX: u32 = 10_000;
-
-/// Adds a key whose grants were checked, for an actor that was judged.
-pub(super) async fn insert(
-    transaction: &mut WriteTransaction<'_>,
-    by: &Audited,
-    id: KeyId,
-    key: NewKey,
-    digest: SecretDigest,
-) -> Result<StoredKey, CommandError> {
-    let slug = key.slug.map(|slug| slug.as_str().to_owned());
-    if let Some(slug) = &slug
-        && read::slug_is_taken(transaction.connection(), &key.tenant, slug).await?
-    {
-        return Err(CommandError::SlugTaken(slug.clone()));
-    }
-    if read::secret_is_taken(transaction.connection(), &digest).await? {
-        return Err(CommandError::SecretTaken);
-    }
-    if key.tenant.family() == Family::Workspace
-        && read::has_more(
-            transaction.connection(),
-            &key.tenant,
-            WORKSPACE_KEYS_MAX - 1,
-        )
-        .await?
-    {
-        let problem = format!("has {WORKSPACE_KEYS_MAX} keys, and can have no more");
-        return Err(InvalidInput::new("workspaceId", problem).into());
-    }
-    let now = transaction.now();
-    let key = StoredKey {
-        record: KeyRecord {
-            id,
-            tenant: key.tenant,
-            name: key.name.as_str().to_owned(),
-            owner: key.owner,
-            status: key.status,
-            expires_at: key.expires_at,
-            grants: key.grants,
-            revision: transaction.revision(),
-        },
-        slug,
-        created_at: now,
-        updated_at: now,
-        last_used_at: None,
-    };
-    transaction.insert(by, &key, digest).await?;
-    Ok(key)
 }
 
 /// What makes a key different.

@@ -5,8 +5,10 @@
 
 mod access;
 mod direct;
+mod incoming;
 mod key;
 mod org;
+mod transfer;
 mod workspace;
 
 use std::fmt;
@@ -24,6 +26,8 @@ use crate::authz::{
     KeyDigest, KeyLookup, Pepper, PresentedKey, Principal, Revision, Tenant, Timestamp,
 };
 use crate::wire::{Change, ChangeSink, Epoch};
+
+pub(super) use transfer::{Imported, NewLine};
 
 /// What a command came to, and the revision at which it is so.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! What only keys of workspaces have: an update that states the whole key.
 
-use super::key::{Edit, WORKSPACE_KEYS_MAX, switched};
+use super::incoming::WORKSPACE_KEYS_MAX;
+use super::key::{Edit, switched};
 use super::{Applied, Keys};
 use crate::authz::{Tenant, Timestamp};
 use crate::control::caller::{Actor, Caller};

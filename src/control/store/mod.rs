@@ -3,6 +3,7 @@
 //! It knows nothing of who may do what. It sees to it that a change and its record in the log are one
 //! transaction, that what was committed is on disk, and that nobody else serves from the same file.
 
+pub(super) mod batch;
 pub(super) mod load;
 mod lock;
 mod open;

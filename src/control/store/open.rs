@@ -33,6 +33,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READER_WAIT: Duration = Duration::from_secs(10);
 /// Rows that a connection reads ahead.
 const ROWS_AHEAD: usize = 1024;
+/// What the writer keeps of the file in memory, as SQLite has it: 64 MiB. Digests fall anywhere, and so the pages that a
+/// thousand new keys touch are as many.
+const WRITER_CACHE: &str = "-65536";
+/// Pages of the log after which it is carried over into the file: 128 MiB, so that a page that many transactions touch
+/// is carried over once.
+const LOG_PAGES: &str = "32768";
 /// SQLite's code for `synchronous=FULL`.
 const SYNCHRONOUS_FULL: i64 = 2;
 
@@ -138,7 +144,11 @@ impl Store {
         })?;
         let fault = |source: sqlx::Error| fault(&path, source.into());
         let options = options(&path).synchronous(SqliteSynchronous::Full);
-        let mut writer = options.connect().await.map_err(fault)?;
+        let writing = options
+            .clone()
+            .pragma("cache_size", WRITER_CACHE)
+            .pragma("wal_autocheckpoint", LOG_PAGES);
+        let mut writer = writing.connect().await.map_err(fault)?;
         if check_owner(&mut writer, &path).await? == Owned::Empty {
             sqlx::query("PRAGMA application_id = 1262836055")
                 .execute(&mut writer)

@@ -10,6 +10,37 @@ use crate::authz::Tenant;
 
 /// Keys looked at before the next are asked for.
 const CHUNK: i64 = 256;
+/// Keys on a page of those of all families.
+const KEYS_OF_ALL: i64 = 1000;
+
+/// A key of a walk over those of all families.
+#[derive(Debug)]
+pub(in crate::control) struct ListedKey {
+    /// Where it stands.
+    pub(in crate::control) place: i64,
+    /// The key.
+    pub(in crate::control) key: StoredKey,
+}
+
+/// Keys of all families in the order in which they were added, from behind a place on.
+pub(in crate::control) async fn of_all(
+    connection: &mut SqliteConnection,
+    after: Option<i64>,
+) -> Result<Vec<ListedKey>, StoreError> {
+    const QUERY: &str = select_keys!(", k.seq FROM keys k WHERE k.seq > ? ORDER BY k.seq LIMIT ?");
+    let rows = sqlx::query(QUERY)
+        .bind(after.unwrap_or(i64::MIN))
+        .bind(KEYS_OF_ALL)
+        .fetch_all(connection)
+        .await?;
+    let listed = rows.iter().map(|row| {
+        Ok(ListedKey {
+            place: row.try_get(KEY_COLUMNS)?,
+            key: key(row)?,
+        })
+    });
+    listed.collect()
+}
 
 /// Which way a list is walked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,13 +3,13 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection as _, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 
-use super::row::{KEY_COLUMNS, digest_columns, key, secret, select_keys, tenant_text};
+use super::row::{KEY_COLUMNS, key, secret, select_keys, tenant_text};
 use super::{ReadOnlyStore, Store, StoreError, StoredKey};
 use crate::authz::{
     KeyDigest, KeyId, Pepper, PresentedKey, Revision, Sha256Digest, Tenant, Timestamp,
 };
 use crate::control::command::{ListKeys, SortField};
-use crate::wire::{Epoch, Secret, SecretDigest};
+use crate::wire::{Epoch, Secret};
 
 /// The digests by which a key that somebody showed is found.
 #[derive(Debug, Clone, Copy)]
@@ -161,53 +161,6 @@ async fn by_name(
         .fetch_optional(connection)
         .await?;
     row.as_ref().map(key).transpose()
-}
-
-/// Whether a slug is taken.
-pub(in crate::control) async fn slug_is_taken(
-    connection: &mut SqliteConnection,
-    tenant: &Tenant,
-    slug: &str,
-) -> Result<bool, StoreError> {
-    Ok(sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM keys WHERE family = ? AND tenant = ? AND slug = ?)",
-    )
-    .bind(tenant.family().as_str())
-    .bind(tenant_text(tenant))
-    .bind(slug)
-    .fetch_one(connection)
-    .await?)
-}
-
-/// Whether a tenant has more keys than this.
-pub(in crate::control) async fn has_more(
-    connection: &mut SqliteConnection,
-    tenant: &Tenant,
-    than: u32,
-) -> Result<bool, StoreError> {
-    Ok(sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM keys WHERE family = ? AND tenant = ? LIMIT 1 OFFSET ?)",
-    )
-    .bind(tenant.family().as_str())
-    .bind(tenant_text(tenant))
-    .bind(than)
-    .fetch_one(connection)
-    .await?)
-}
-
-/// Whether a key has this secret.
-pub(in crate::control) async fn secret_is_taken(
-    connection: &mut SqliteConnection,
-    digest: &SecretDigest,
-) -> Result<bool, StoreError> {
-    let (kind, digest) = digest_columns(digest);
-    Ok(
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM secrets WHERE digest = ? AND kind = ?)")
-            .bind(digest)
-            .bind(kind)
-            .fetch_one(connection)
-            .await?,
-    )
 }
 
 /// Keys of this kind of owner, of all families.

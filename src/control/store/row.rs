@@ -7,8 +7,8 @@ use sqlx::sqlite::SqliteRow;
 
 use super::{StoreError, StoredKey};
 use crate::authz::{
-    Family, KeyDigest, KeyId, KeyRecord, KeyStatus, Owner, RawGrants, Revision, Sha256Digest,
-    Tenant, Timestamp,
+    KeyDigest, KeyId, KeyRecord, KeyStatus, Owner, RawGrants, Revision, Sha256Digest, Tenant,
+    Timestamp,
 };
 use crate::wire::{Secret, SecretDigest, SecretEntry, grants};
 
@@ -29,25 +29,20 @@ pub(super) const KEY_COLUMNS: usize = 14;
 
 /// Reads the columns of [`select_keys`].
 pub(super) fn key(row: &SqliteRow) -> Result<StoredKey, StoreError> {
-    let family = family(row.try_get(1)?)?;
-    let tenant: String = row.try_get(2)?;
+    let tenant = tenant(row.try_get(1)?, row.try_get(2)?)?;
     let owner_kind: Option<String> = row.try_get(5)?;
     let owner_id: Option<String> = row.try_get(6)?;
     let record = KeyRecord {
         id: KeyId::new(row.try_get::<String, _>(0)?),
-        tenant: match family {
-            Family::Org => Tenant::Org(tenant),
-            Family::Workspace => Tenant::Workspace(tenant),
-            Family::Access => Tenant::Access,
-        },
         name: row.try_get(4)?,
         owner: owner_kind
             .zip(owner_id)
             .map(|(kind, id)| Owner { kind, id }),
         status: status(row.try_get(7)?)?,
         expires_at: moment(row.try_get(8)?),
-        grants: grants::from_text(family, row.try_get(9)?),
+        grants: grants::from_text(tenant.family(), row.try_get(9)?),
         revision: revision(row.try_get(10)?)?,
+        tenant,
     };
     Ok(StoredKey {
         record,
@@ -81,6 +76,23 @@ pub(super) fn entry(record: KeyRecord, secrets: Vec<Secret>) -> SecretEntry {
         record: Arc::new(record),
         secrets,
     }
+}
+
+/// A tenant of what is stored of it.
+pub(super) fn tenant(family: &str, text: String) -> Result<Tenant, StoreError> {
+    match family {
+        "access" => Ok(Tenant::Access),
+        "org" => Ok(Tenant::Org(text)),
+        "workspace" => Ok(Tenant::Workspace(text)),
+        _ => Err(StoreError::Unreadable("family")),
+    }
+}
+
+/// The columns of an owner.
+pub(super) fn owner_columns(owner: Option<&Owner>) -> (Option<&str>, Option<&str>) {
+    owner
+        .map(|owner| (owner.kind.as_str(), owner.id.as_str()))
+        .unzip()
 }
 
 /// The text of a tenant beside its family.
@@ -128,15 +140,6 @@ pub(super) fn stored_revision(revision: Revision) -> i64 {
 
 fn moment(stored: Option<i64>) -> Option<Timestamp> {
     stored.map(Timestamp::from_millis)
-}
-
-fn family(text: &str) -> Result<Family, StoreError> {
-    match text {
-        "access" => Ok(Family::Access),
-        "org" => Ok(Family::Org),
-        "workspace" => Ok(Family::Workspace),
-        _ => Err(StoreError::Unreadable("family")),
-    }
 }
 
 fn status(text: &str) -> Result<KeyStatus, StoreError> {

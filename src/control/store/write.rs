@@ -3,11 +3,13 @@
 
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
-use super::row::{digest_columns, entry, grants_text, status_text, stored_revision, tenant_text};
-use super::{StoreError, StoredKey, Usage, read};
-use crate::authz::{KeyId, Owner, Revision, Rulebook, Timestamp};
+use super::row::{
+    digest_columns, entry, grants_text, owner_columns, status_text, stored_revision, tenant_text,
+};
+use super::{StoreError, StoredKey, Usage, batch, read};
+use crate::authz::{KeyId, Revision, Rulebook, Timestamp};
 use crate::control::audit;
-use crate::wire::{Change, SecretDigest, SecretEntry};
+use crate::wire::{Change, Secret, SecretDigest, SecretEntry};
 
 /// Revisions that the change log goes back.
 const CHANGES_KEPT: u64 = 100_000;
@@ -42,8 +44,25 @@ pub(in crate::control) struct WriteTransaction<'c> {
     now: Timestamp,
     /// The revision that this makes, if it changes anything.
     revision: Revision,
-    put: Vec<KeyId>,
+    put: Vec<Put>,
     removed: Vec<KeyId>,
+}
+
+/// A key that gateways must be told of.
+enum Put {
+    /// It was not there before, and this is all of it.
+    New(SecretEntry),
+    /// It is read once everything is written.
+    Changed(KeyId),
+}
+
+impl Put {
+    fn id(&self) -> &KeyId {
+        match self {
+            Self::New(entry) => &entry.record.id,
+            Self::Changed(id) => id,
+        }
+    }
 }
 
 impl<'c> WriteTransaction<'c> {
@@ -114,36 +133,25 @@ impl<'c> WriteTransaction<'c> {
         &mut self.transaction
     }
 
-    /// Adds a key with its first secret.
+    /// Adds keys, each with its first secret. They are one entry of the audit log.
     pub(in crate::control) async fn insert(
         &mut self,
         by: &Audited,
-        key: &StoredKey,
-        digest: SecretDigest,
+        keys: &[(StoredKey, SecretDigest)],
     ) -> Result<(), StoreError> {
-        let (owner_kind, owner_id) = owner_columns(key.record.owner.as_ref());
-        sqlx::query(
-            "INSERT INTO keys (id, family, tenant, slug, name, owner_kind, owner_id, status, expires_at, grants, \
-             revision, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(key.record.id.as_str())
-        .bind(key.record.family().as_str())
-        .bind(tenant_text(&key.record.tenant))
-        .bind(key.slug.as_deref())
-        .bind(&key.record.name)
-        .bind(owner_kind)
-        .bind(owner_id)
-        .bind(status_text(key.record.status))
-        .bind(key.record.expires_at.map(Timestamp::as_millis))
-        .bind(grants_text(&key.record.grants))
-        .bind(stored_revision(self.revision))
-        .bind(key.created_at.as_millis())
-        .bind(key.updated_at.as_millis())
-        .execute(&mut *self.transaction)
-        .await?;
-        self.add_secret(&key.record.id, digest).await?;
-        self.put.push(key.record.id.clone());
-        self.audit(by, None, Some(key)).await
+        batch::insert(&mut self.transaction, keys).await?;
+        self.put.extend(keys.iter().map(|(key, digest)| {
+            let secret = Secret {
+                digest: *digest,
+                retired_at: None,
+            };
+            Put::New(entry(key.record.clone(), vec![secret]))
+        }));
+        match keys {
+            [] => Ok(()),
+            [(key, _)] => self.audit(by, None, Some(key)).await,
+            several => self.audit_several(by, several).await,
+        }
     }
 
     /// Makes a key what it is to be. Id, tenant, slug and secrets stay.
@@ -169,7 +177,7 @@ impl<'c> WriteTransaction<'c> {
         .bind(before.record.id.as_str())
         .execute(&mut *self.transaction)
         .await?;
-        self.put.push(before.record.id.clone());
+        self.put.push(Put::Changed(before.record.id.clone()));
         self.audit(by, Some(before), Some(after)).await
     }
 
@@ -260,9 +268,14 @@ impl<'c> WriteTransaction<'c> {
     /// What gateways are told: every key that is new or different, as it is now.
     async fn change(&mut self) -> Result<Change, StoreError> {
         let mut put = Vec::with_capacity(self.put.len());
-        for id in &self.put {
-            let entry = read_entry(&mut self.transaction, id).await?;
-            put.push(entry.ok_or(StoreError::Unreadable("id"))?);
+        for key in &self.put {
+            put.push(match key {
+                Put::New(entry) => entry.clone(),
+                Put::Changed(id) => {
+                    let entry = read_entry(&mut self.transaction, id).await?;
+                    entry.ok_or(StoreError::Unreadable("id"))?
+                }
+            });
         }
         Ok(Change {
             revision: self.revision,
@@ -278,16 +291,10 @@ impl<'c> WriteTransaction<'c> {
             .bind(revision)
             .execute(&mut *self.transaction)
             .await?;
-        let put = self.put.iter().map(|id| (id, "put"));
-        let removed = self.removed.iter().map(|id| (id, "removed"));
-        for (id, effect) in put.chain(removed) {
-            sqlx::query("INSERT INTO changes (revision, key_id, effect) VALUES (?, ?, ?)")
-                .bind(revision)
-                .bind(id.as_str())
-                .bind(effect)
-                .execute(&mut *self.transaction)
-                .await?;
-        }
+        let put = self.put.iter().map(|key| (key.id().clone(), "put"));
+        let removed = self.removed.iter().map(|id| (id.clone(), "removed"));
+        let touched: Vec<_> = put.chain(removed).collect();
+        batch::log(&mut self.transaction, self.revision, &touched).await?;
         let forgotten = Revision(self.revision.0.saturating_sub(CHANGES_KEPT));
         sqlx::query("DELETE FROM changes WHERE revision <= ?")
             .bind(stored_revision(forgotten))
@@ -320,6 +327,37 @@ impl<'c> WriteTransaction<'c> {
         let Some(key) = after.or(before) else {
             return Ok(());
         };
+        let about = About {
+            family: key.record.family().as_str(),
+            tenant: tenant_text(&key.record.tenant),
+            key_id: key.record.id.as_str(),
+            before: before.map(|key| audit::state(key, None)),
+            after: after.map(|key| audit::state(key, by.rotation)),
+        };
+        self.note(by, about).await
+    }
+
+    /// What the keys have in common is said once; where they differ, it is empty.
+    async fn audit_several(
+        &mut self,
+        by: &Audited,
+        keys: &[(StoredKey, SecretDigest)],
+    ) -> Result<(), StoreError> {
+        let tenants = || keys.iter().map(|(key, _)| &key.record.tenant);
+        let family = common(tenants().map(|tenant| tenant.family().as_str()));
+        let about = About {
+            family: family.unwrap_or_default(),
+            tenant: common(tenants().map(tenant_text))
+                .filter(|_| family.is_some())
+                .unwrap_or_default(),
+            key_id: "",
+            before: None,
+            after: Some(audit::states(keys.iter().map(|(key, _)| key))),
+        };
+        self.note(by, about).await
+    }
+
+    async fn note(&mut self, by: &Audited, about: About<'_>) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO audit (at, revision, actor, action, family, tenant, key_id, before_state, after_state) \
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -328,15 +366,30 @@ impl<'c> WriteTransaction<'c> {
         .bind(stored_revision(self.revision))
         .bind(&by.actor)
         .bind(by.action)
-        .bind(key.record.family().as_str())
-        .bind(tenant_text(&key.record.tenant))
-        .bind(key.record.id.as_str())
-        .bind(before.map(|key| audit::state(key, None)))
-        .bind(after.map(|key| audit::state(key, by.rotation)))
+        .bind(about.family)
+        .bind(about.tenant)
+        .bind(about.key_id)
+        .bind(about.before)
+        .bind(about.after)
         .execute(&mut *self.transaction)
         .await?;
         Ok(())
     }
+}
+
+/// What an entry of the audit log is about.
+struct About<'a> {
+    family: &'a str,
+    tenant: &'a str,
+    key_id: &'a str,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+/// What all of them are.
+fn common<'a>(mut all: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let first = all.next()?;
+    all.all(|other| other == first).then_some(first)
 }
 
 /// A key as it is now, if it is still there.
@@ -349,12 +402,6 @@ async fn read_entry(
     };
     let secrets = read::secrets(connection, id.as_str()).await?;
     Ok(Some(entry(key.record, secrets)))
-}
-
-fn owner_columns(owner: Option<&Owner>) -> (Option<&str>, Option<&str>) {
-    owner
-        .map(|owner| (owner.kind.as_str(), owner.id.as_str()))
-        .unzip()
 }
 
 /// Drops secrets that were rotated away so long ago that they are as unknown as any.

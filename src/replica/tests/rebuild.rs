@@ -56,7 +56,7 @@ fn a_rebuild_is_due_when_the_overlay_passes_its_limit_and_one_at_a_time() {
 #[test]
 fn a_large_base_bears_a_larger_overlay() {
     let current = loaded(0, 160);
-    for revision in 2..12 {
+    for revision in 2..22 {
         assert!(
             apply(
                 &current,
@@ -65,8 +65,8 @@ fn a_large_base_bears_a_larger_overlay() {
             .is_none()
         );
     }
-    assert_eq!(changed_keys(&current), 10);
-    assert!(apply(&current, &change(12)).is_some());
+    assert_eq!(changed_keys(&current), 20);
+    assert!(apply(&current, &change(22)).is_some());
 }
 
 #[test]
