@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
@@ -13,6 +14,9 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::e2e_support::{Collected, finish, keyward, send, signal};
 use crate::support::platform::{Fault, Platform, TOKEN};
+
+/// How long anything may take before a test fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running gateway, killed when the test ends however it ends.
 struct Served {
@@ -91,10 +95,18 @@ impl Served {
             .unwrap()
     }
 
-    fn wait_for(&self, key: &str, reason: &str) {
-        while self.reason(key) != reason {
+    /// Waits until something is so; fails, with all that was said, instead of waiting for ever.
+    fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while !is_so() {
+            let said = || self.stderr.as_ref().unwrap().so_far();
+            assert!(began.elapsed() < PATIENCE, "not {what}: {}", said());
             std::thread::yield_now();
         }
+    }
+
+    fn wait_for(&self, key: &str, reason: &str) {
+        self.until(reason, || self.reason(key) == reason);
     }
 
     fn state(&self) -> String {
@@ -103,9 +115,8 @@ impl Served {
     }
 
     fn wait_until_ready(&self) {
-        while send(&self.base("ops"), "GET", "/readyz", &[], "").status != 200 {
-            std::thread::yield_now();
-        }
+        let ready = || send(&self.base("ops"), "GET", "/readyz", &[], "").status;
+        self.until("ready", || ready() == 200);
     }
 
     /// Ends it. Everything that it wrote.
@@ -150,9 +161,7 @@ async fn a_gateway_follows_a_platform_and_outlives_it() {
     let served = Served::start(&file, &[]);
     assert_eq!(served.reason(&key), LET_IN);
     assert_eq!(served.reason(&unknown), "keys_unavailable");
-    while served.state() != "retrying" {
-        std::thread::yield_now();
-    }
+    served.until("retrying", || served.state() == "retrying");
     written += &served.stop();
     written += &std::fs::read_to_string(directory.path().join("prisme.state")).unwrap();
     for secret in [&key, &unknown] {
@@ -204,15 +213,8 @@ async fn a_platform_behind_tls_is_followed_if_its_certificate_is_trusted() {
     std::fs::write(&roots, other.cert.pem()).unwrap();
     std::fs::remove_file(directory.path().join("prisme.state")).unwrap();
     let served = Served::start(&file, &[("SSL_CERT_FILE", roots.to_str().unwrap())]);
-    while !served
-        .stderr
-        .as_ref()
-        .unwrap()
-        .so_far()
-        .contains("cannot be read")
-    {
-        std::thread::yield_now();
-    }
+    let said = || served.stderr.as_ref().unwrap().so_far();
+    served.until("refused", || said().contains("cannot be read"));
     assert_eq!(served.state(), "starting");
     assert_eq!(platform.seen().lists, asked, "nothing was sent");
 }

@@ -19,8 +19,8 @@ use crate::authz::{KeyDigest, KeyLookup, PresentedKey, RawKey, Tenant};
 use crate::replica::digests::DigestHashing;
 use crate::replica::moment::Moment;
 use crate::replica::source::{Asked, Settled};
-use crate::wire::ChangeSink as _;
 use crate::wire::prisme::PlatformKey;
+use crate::wire::{ChangeSink as _, SecretDigest};
 
 /// Validations at a time: of unknown keys, and of known ones, which those must not keep from being validated.
 const UNKNOWN_AT_ONCE: usize = 24;
@@ -183,6 +183,9 @@ impl Shared {
         if let Some(question) = under_way.get(&digest) {
             return Some(question.clone());
         }
+        if let Some(asked) = self.answered_meanwhile(&digest, of) {
+            return Some(watch::channel(Some(asked)).1);
+        }
         if of == Of::Unknown && under_way.len() >= WAITING_MAX {
             return None;
         }
@@ -204,6 +207,25 @@ impl Shared {
             answer.send_replace(Some(asked));
         });
         Some(question)
+    }
+
+    /// Whether somebody else's question was answered between a look-up and this moment, in which no answer comes: the
+    /// lock of the questions is held, and an answer is taken over before its question is removed.
+    fn answered_meanwhile(&self, digest: &KeyDigest, of: Of) -> Option<Asked> {
+        let now = (self.clock)().steady;
+        let is_newer = |cache: &Cache<KeyDigest, Duration, DigestHashing>, than: Duration| {
+            let at = cache.get(digest);
+            at.is_some_and(|at| now.saturating_sub(at) < than)
+        };
+        let is_known = || {
+            let snapshot = self.replica.pin();
+            snapshot.is_some_and(|copy| copy.find(&SecretDigest::Blake3(*digest)).is_some())
+        };
+        if is_newer(&self.asker.unknown, self.asker.unknown_for) {
+            return Some(Asked::Unknown);
+        }
+        let validated = is_newer(&self.asker.validated, self.config.validate_cache / 2);
+        ((of == Of::Known || is_known()) && validated).then_some(Asked::Known)
     }
 
     async fn validate(&self, tenant: usize, digest: KeyDigest, key: RawKey) -> Asked {

@@ -133,7 +133,7 @@ const NEVER: i64 = i64::MIN;
 
 impl Followed {
     fn new(tenant: Tenant, config: &Config) -> Self {
-        let backoff = Backoff::new(LIST_DELAY_MIN, config.poll.saturating_mul(2));
+        let backoff = Backoff::new(LIST_DELAY_MIN, config.poll);
         Self {
             tenant,
             confirmed: AtomicI64::new(NEVER),
