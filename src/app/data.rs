@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::control::sqlite_path;
+
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the data directory {} cannot be made: fix its owner or mode, or choose another", path.display())]
@@ -14,11 +16,11 @@ pub struct NoDataDirectory {
 }
 
 /// The directory that a database given as `sqlite://PATH` is in.
-pub fn directory_of(database: &str) -> &Path {
-    let file = Path::new(database.strip_prefix("sqlite://").unwrap_or(database));
+pub fn directory_of(database: &str) -> PathBuf {
+    let file = sqlite_path(database).unwrap_or_default();
     match file.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => directory,
-        _ => Path::new("."),
+        Some(directory) if !directory.as_os_str().is_empty() => directory.to_owned(),
+        _ => PathBuf::from("."),
     }
 }
 

@@ -51,8 +51,15 @@ pub enum StartError {
         source: io::Error,
     },
     /// One of the gateway's addresses cannot be listened at.
-    #[error("the gateway cannot listen at {}: stop what listens there, or choose another address", .0.address)]
-    Bind(#[source] BindError),
+    #[error("{who} cannot listen at {address}: stop what listens there, or choose another address")]
+    Bind {
+        /// The gateway, or its ops listener.
+        who: &'static str,
+        /// The address.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The machine gives no thread.
     #[error("the machine gives no more threads")]
     Threads(#[source] io::Error),
@@ -100,7 +107,8 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
         source: keys.source(),
         reload: reload_by(&reloader),
     };
-    let mut gateway = Gateway::bind(plan.gateway, around).map_err(StartError::Bind)?;
+    let ops = plan.gateway.ops;
+    let mut gateway = Gateway::bind(plan.gateway, around).map_err(|error| not_bound(error, ops))?;
     let keys = keys.open(plan.purpose, &replica, gateway.reaper(), &runtime)?;
     gateway.start().map_err(StartError::Threads)?;
     let gateway = Arc::new(gateway);
@@ -115,6 +123,19 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
         replica,
         grace,
     })
+}
+
+fn not_bound(BindError { address, source }: BindError, ops: Option<SocketAddr>) -> StartError {
+    let is_ops = ops.is_some_and(|ops| ops.to_string() == address);
+    StartError::Bind {
+        who: if is_ops {
+            "the ops listener"
+        } else {
+            "the gateway"
+        },
+        address,
+        source,
+    }
 }
 
 fn reload_by(reloader: &Arc<Reloader>) -> proxy::Reload {

@@ -63,10 +63,10 @@ pub fn prepare(
 /// Makes the data directory and the admin token where they are not there yet.
 fn administered(mut control: control::Config) -> Result<(control::Config, AdminSecret), Failure> {
     let directory = data::directory_of(&control.database);
-    data::make(directory).map_err(|error| Failure::chain(&error))?;
+    data::make(&directory).map_err(|error| Failure::chain(&error))?;
     let given = config::environment(admin_token::VARIABLE);
-    let secrets =
-        admin_token::obtain(given.as_deref(), directory).map_err(|error| Failure::chain(&error))?;
+    let secrets = admin_token::obtain(given.as_deref(), &directory)
+        .map_err(|error| Failure::chain(&error))?;
     let tokens: Result<Vec<AdminToken>, _> = secrets.iter().map(AdminSecret::to_token).collect();
     control.admin_tokens = tokens.map_err(|error| Failure::chain(&error))?;
     let admin = secrets

@@ -2,9 +2,13 @@
 //!
 //! It knows no file and no environment; `config` fills it in.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
 
+use percent_encoding::percent_decode_str;
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::authz::Pepper;
@@ -14,7 +18,7 @@ use crate::authz::Pepper;
 pub struct Config {
     /// Where the API is served. Not a loopback address only with `insecure`.
     pub listen: SocketAddr,
-    /// `sqlite://PATH`.
+    /// `sqlite://PATH`, percent-encoded.
     pub database: String,
     /// Bearer tokens that may do everything; one, or two while they are being changed.
     pub admin_tokens: Vec<AdminToken>,
@@ -22,6 +26,18 @@ pub struct Config {
     pub pepper: Option<Pepper>,
     /// Whether to listen beyond loopback without TLS.
     pub insecure: bool,
+}
+
+/// The file of a database that is given as `sqlite://PATH`; `None`: that names no file. As in any URL, `%` begins an
+/// encoded byte, and `?` is none of the path.
+pub fn sqlite_path(url: &str) -> Option<PathBuf> {
+    let path = url
+        .strip_prefix("sqlite://")
+        .or_else(|| url.strip_prefix("sqlite:"))
+        .filter(|path| !path.is_empty() && !path.contains('?') && *path != ":memory:")?;
+    let bytes: Vec<u8> = percent_decode_str(path).collect();
+    let is_possible = !bytes.contains(&0);
+    is_possible.then(|| OsString::from_vec(bytes).into())
 }
 
 /// A bearer token that may do everything. Kept as its hash; never printed.
@@ -82,6 +98,25 @@ mod tests {
     use super::*;
 
     const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn a_database_is_a_file() {
+        for (url, path) in [
+            ("sqlite://k.db", Some("k.db")),
+            ("sqlite:k.db", Some("k.db")),
+            ("sqlite:///var/lib/k.db", Some("/var/lib/k.db")),
+            ("sqlite:///a%3Fb%25/k.db", Some("/a?b%/k.db")),
+            ("sqlite:///100%/k.db", Some("/100%/k.db")),
+            ("sqlite:///k.db?mode=ro", None),
+            ("sqlite:///k%00.db", None),
+            ("sqlite://:memory:", None),
+            ("sqlite://", None),
+            ("postgres://host/db", None),
+            ("/k.db", None),
+        ] {
+            assert_eq!(sqlite_path(url), path.map(PathBuf::from), "{url}");
+        }
+    }
 
     #[test]
     fn a_token_has_a_least_length_and_travels_in_a_header() {

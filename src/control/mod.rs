@@ -27,7 +27,7 @@ pub use command::{
     SAMPLE_OWNER_KIND, Sort, SortField, WorkspaceId, new_access_grants, parse_access_name,
     parse_access_status, parse_owner, parse_permission_mode, parse_project,
 };
-pub use config::{AdminToken, Config, InvalidAdminToken};
+pub use config::{AdminToken, Config, InvalidAdminToken, sqlite_path};
 pub use delegation::{Authority, Excess};
 pub use error::CommandError;
 pub use plane::{Control, ReadOnly};

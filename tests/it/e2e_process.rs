@@ -2,10 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
 
+use crate::control_support::runtime;
 use crate::e2e_support::{Ended, Quickstart, finish, keyward, send};
 
 /// Starts a quickstart that is expected not to come up, with these arguments after `--json`.
@@ -29,7 +33,11 @@ fn a_busy_port_is_one_line() {
     let address = busy.local_addr().unwrap().to_string();
     let data = dir.path().join("data");
     let data = data.to_str().unwrap();
-    for flag in ["--listen", "--control-listen", "--ops-listen"] {
+    for (flag, who) in [
+        ("--listen", "the gateway cannot"),
+        ("--control-listen", "the control plane cannot"),
+        ("--ops-listen", "the ops listener cannot"),
+    ] {
         let mut args = vec!["--dir", data, flag, &address];
         if flag != "--listen" {
             args.extend(["--listen", "127.0.0.1:0"]);
@@ -41,7 +49,9 @@ fn a_busy_port_is_one_line() {
                 "127.0.0.1:0",
             ]);
         }
-        says_one_line(&refused(&args), &[&address]);
+        let ended = refused(&args);
+        says_one_line(&ended, &[&address, who]);
+        assert_eq!(ended.stderr.matches(&address).count(), 1, "{ended:?}");
     }
 }
 
@@ -72,7 +82,95 @@ fn a_damaged_database_is_one_line_and_is_left_as_it_is() {
         dir.path().to_str().unwrap(),
     ]);
     says_one_line(&ended, &["keyward.db"]);
+    says_nothing_twice(&ended);
     assert_eq!(std::fs::read(&database).unwrap(), before);
+}
+
+fn says_nothing_twice(ended: &Ended) {
+    let said: Vec<&str> = ended.stderr.trim_end().split(": ").collect();
+    for (place, piece) in said.iter().enumerate() {
+        assert!(!said[..place].contains(piece), "`{piece}` in {ended:?}");
+    }
+    assert!(ended.stderr.matches("backup").count() <= 1, "{ended:?}");
+}
+
+/// Puts into the file what is in the log beside it.
+fn carry_over(database: &Path) {
+    runtime().block_on(async {
+        let options = SqliteConnectOptions::new().filename(database);
+        let mut connection = options.connect().await.unwrap();
+        let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)");
+        checkpoint.execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    });
+}
+
+/// A database of which the first pages are whole is found to be damaged only when it is read further.
+#[test]
+fn damage_is_called_damage_by_every_command() {
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = temporary.path().join("data");
+    let (status, ..) = Quickstart::start_in(&dir, &[]).stop();
+    assert!(status.success());
+    let database = dir.join("keyward.db");
+    carry_over(&database);
+    let mut bytes = std::fs::read(&database).unwrap();
+    bytes[8192..].fill(0xa5);
+    std::fs::write(&database, &bytes).unwrap();
+    let dir = dir.to_str().unwrap();
+    let serving = refused(&["--listen", "127.0.0.1:0", "--dir", dir]);
+    let mut command = keyward();
+    command.env("KEYWARD_DATA", dir);
+    let configuration = concat!(env!("CARGO_MANIFEST_DIR"), "/config/quickstart.yaml");
+    command.args(["explain", "--config", configuration, "GET", "/public/ping"]);
+    for ended in [serving, finish(&mut command, "")] {
+        says_one_line(&ended, &["keyward.db is damaged", "backup"]);
+        says_nothing_twice(&ended);
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_in_the_words_that_were_typed() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().to_str().unwrap();
+    let ended = refused(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--dir",
+        dir,
+        "--control-listen",
+        "0.0.0.0:0",
+    ]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(
+        ended.stderr.contains("loopback") && !ended.stderr.contains("--insecure"),
+        "{ended:?}"
+    );
+    let same = [
+        "--listen",
+        "127.0.0.1:1",
+        "--ops-listen",
+        "127.0.0.1:1",
+        "--dir",
+        dir,
+    ];
+    let ended = refused(&same);
+    says_one_line(&ended, &["--listen", "--ops-listen"]);
+    assert!(!ended.stderr.contains("quickstart.yaml"), "{ended:?}");
+}
+
+#[test]
+fn a_data_directory_may_have_any_name() {
+    let temporary = tempfile::tempdir().unwrap();
+    for name in ["a?b", "a%41", "a #b&c=d", "ü${X}"] {
+        let dir = temporary.path().join(name);
+        let (status, ..) = Quickstart::start_in(&dir, &[]).stop();
+        assert!(status.success(), "{name}");
+        assert!(dir.join("keyward.db").exists(), "{name}");
+        assert!(dir.join("admin-token").exists(), "{name}");
+    }
+    let names = std::fs::read_dir(temporary.path()).unwrap().count();
+    assert_eq!(names, 4, "nothing is made elsewhere");
 }
 
 #[test]

@@ -6,16 +6,18 @@ mod tour;
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde_json::json;
 
 use super::failure::Failure;
 use super::serve;
 use crate::app::{self, Running, admin_token};
-use crate::config::{self, Flags, Resolved};
+use crate::config::{self, Flags, Mistake, Mistakes, Resolved};
 use crate::proxy::ListenAddr;
 use sample::Sample;
 use tour::{Places, SampleKeys};
@@ -39,7 +41,7 @@ pub struct QuickstartArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Where the control plane listens [default: 127.0.0.1:8081]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = loopback)]
     control_listen: Option<SocketAddr>,
     /// Where metrics, health and reload are [default: 127.0.0.1:9900]
     #[arg(long, value_name = "ADDR")]
@@ -47,6 +49,42 @@ pub struct QuickstartArgs {
     /// Print one line of JSON when ready
     #[arg(long)]
     json: bool,
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| "write IP:PORT".to_owned())?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err("it is not a loopback address, and admin tokens would travel unencrypted".to_owned())
+    }
+}
+
+/// What a data directory may have unencoded in a URL.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+/// What is typed, by the key of the configuration that it becomes.
+const TYPED: [(&str, &str); 5] = [
+    ("listen[0].address", "--listen"),
+    ("keys.embedded.listen", "--control-listen"),
+    ("ops.listen", "--ops-listen"),
+    ("keys.embedded.database", "--dir"),
+    ("credentials.pepper", "KEYWARD_PEPPER"),
+];
+
+/// Mistakes in the words of who typed the command, who need not have the file.
+fn as_typed(mistakes: &Mistakes) -> String {
+    let lines = mistakes.list().iter().map(|Mistake { key, message, .. }| {
+        let line = format!("{key}: {message}");
+        let in_other_words = |line: String, (key, typed): &(&str, &str)| line.replace(key, typed);
+        TYPED.iter().fold(line, in_other_words)
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Runs `keyward quickstart`.
@@ -92,7 +130,7 @@ fn configuration(args: &QuickstartArgs, sample: SocketAddr) -> Result<Resolved, 
         given
             .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, if free { 0 } else { port })))
     };
-    let data = args.dir.display().to_string();
+    let data = percent_encode(args.dir.as_os_str().as_bytes(), PATH).to_string();
     let variables = |name: &str| match name {
         "KEYWARD_LISTEN" => Some(args.listen.to_string()),
         "KEYWARD_CONTROL_LISTEN" => Some(beside(args.control_listen, 8081).to_string()),
@@ -107,7 +145,7 @@ fn configuration(args: &QuickstartArgs, sample: SocketAddr) -> Result<Resolved, 
         &variables,
         Flags::default(),
     )
-    .map_err(|mistakes| Failure::told(mistakes.to_string()))
+    .map_err(|mistakes| Failure::told(as_typed(&mistakes)))
 }
 
 fn places(running: &Running) -> Result<Places, Failure> {

@@ -2,6 +2,7 @@
 //!
 //! Whatever is in the way becomes one line that says what to do.
 
+use std::error::Error;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use tokio::sync::Mutex;
 use super::lock::{Lock, LockError};
 use super::{ReadOnlyStore, Store, StoreError, Writer};
 use crate::authz::{Pepper, Timestamp};
+use crate::control::config::sqlite_path;
 use crate::control::token;
 use crate::wire::Epoch;
 
@@ -86,9 +88,9 @@ pub enum OpenError {
     Damaged {
         /// Which.
         path: PathBuf,
-        /// What SQLite says.
+        /// What SQLite says, or what is in a row.
         #[source]
-        source: StoreError,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// Somebody else's database.
     #[error("{path} is the database of another program: choose another place", path = .0.display())]
@@ -208,14 +210,7 @@ impl ReadOnlyStore {
 
 /// The file that a database URL names.
 fn path_of(url: &str) -> Result<PathBuf, OpenError> {
-    let path = url
-        .strip_prefix("sqlite://")
-        .or_else(|| url.strip_prefix("sqlite:"))
-        .filter(|path| !path.is_empty() && !path.contains(['?', '\0']) && *path != ":memory:");
-    match path {
-        Some(path) => Ok(PathBuf::from(path)),
-        None => Err(OpenError::Url(without_password(url))),
-    }
+    sqlite_path(url).ok_or_else(|| OpenError::Url(without_password(url)))
 }
 
 /// A database URL without what stands between `//` and `@`.
@@ -309,12 +304,21 @@ fn migration_fault(path: &Path, error: MigrateError) -> OpenError {
 
 /// What `migrate` would find, for a database that must not be written to.
 async fn check_version(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+    let fault = |source: sqlx::Error| fault(path, source.into());
+    let tables: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(fault)?;
+    if tables == 0 {
+        return Err(OpenError::Older(path.to_owned()));
+    }
     let latest = MIGRATIONS.iter().map(|step| step.version).max();
     let applied: Option<i64> =
         sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
             .fetch_one(connection)
             .await
-            .map_err(|_| OpenError::Older(path.to_owned()))?;
+            .map_err(fault)?;
     match applied.cmp(&latest) {
         std::cmp::Ordering::Equal => Ok(()),
         std::cmp::Ordering::Less => Err(OpenError::Older(path.to_owned())),
@@ -385,7 +389,15 @@ async fn check_identity(
 fn fault(path: &Path, source: StoreError) -> OpenError {
     let path = path.to_owned();
     match source {
-        StoreError::Damaged(_) | StoreError::Unreadable(_) => OpenError::Damaged { path, source },
+        // Without its own words, which are the same.
+        StoreError::Damaged(source) => OpenError::Damaged {
+            path,
+            source: source.into(),
+        },
+        StoreError::Unreadable(_) => OpenError::Damaged {
+            path,
+            source: source.into(),
+        },
         StoreError::Database(error)
             if matches!(super::primary_code(&error), Some(READ_ONLY | CANNOT_OPEN)) =>
         {
