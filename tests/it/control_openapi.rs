@@ -54,6 +54,7 @@ fn every_operation_has_its_published_name() {
         (format!("{keys}/validate"), "post", "validateOrgApiKey"),
         (of_workspace.to_owned(), "get", "listApiKeys"),
         (of_workspace.to_owned(), "post", "createApiKey"),
+        (format!("{of_workspace}/{{apiKey}}"), "get", "getApiKey"),
         (format!("{of_workspace}/{{apiKey}}"), "put", "updateApiKey"),
         (
             format!("{of_workspace}/{{apiKey}}"),

@@ -98,6 +98,19 @@ fn lists_show_the_keys_of_one_workspace_the_oldest_first() {
 }
 
 #[test]
+fn one_key_is_shown_whether_by_id_or_by_secret() {
+    let plane = Plane::start();
+    let (id, raw) = made(&plane, "w1");
+    let listed = plane.admin("GET", KEYS, None);
+    for name in [&id, &raw] {
+        let shown = plane.admin("GET", &format!("{KEYS}/{name}"), None);
+        assert_eq!((shown.status, shown.revision()), (200, 1));
+        assert_eq!(shown.body, listed.body[0]);
+        assert!(!shown.raw.contains(&raw));
+    }
+}
+
+#[test]
 fn a_put_replaces_name_and_rules_whether_by_id_or_by_secret() {
     let plane = Plane::start();
     let (id, raw) = made(&plane, "w1");
@@ -201,7 +214,8 @@ fn what_is_not_there_is_404_whatever_there_is_elsewhere() {
         "%00",
         "a%2Fb",
     ] {
-        for (method, sent) in [("PUT", save("n", json!([]))), ("DELETE", None)] {
+        let put = save("n", json!([]));
+        for (method, sent) in [("GET", None), ("PUT", put), ("DELETE", None)] {
             let answer = plane.admin(method, &format!("{KEYS}/{name}"), sent);
             answer.refused(404, "ObjectNotFound");
             seen.push(body(&answer));
@@ -423,6 +437,7 @@ fn only_an_admin_token_manages_keys_of_workspaces() {
         [
             ("GET", KEYS.to_owned(), None),
             ("POST", KEYS.to_owned(), save("n", json!([]))),
+            ("GET", format!("{KEYS}/{id}"), None),
             ("PUT", format!("{KEYS}/{id}"), save("n", json!([]))),
             ("DELETE", format!("{KEYS}/{id}"), None),
         ]
@@ -447,7 +462,7 @@ fn another_method_is_405() {
     let plane = Plane::start();
     for (method, path) in [
         ("PATCH", format!("{KEYS}/x")),
-        ("GET", format!("{KEYS}/x")),
+        ("POST", format!("{KEYS}/x")),
         ("PUT", KEYS.to_owned()),
     ] {
         plane

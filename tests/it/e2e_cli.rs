@@ -1,5 +1,8 @@
 //! Commands as people type them: help, exit codes, `decide`, `keys`, completions, the committed reference.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+
 use serde_json::{Value, json};
 
 use crate::e2e_support::{Ended, Quickstart, finish, keyward, run, send};
@@ -103,6 +106,49 @@ fn what_is_typed_wrongly_or_does_not_exist_is_a_usage_error() {
         let ended = run(args, "");
         assert_eq!(ended.code, Some(2), "{args:?}: {ended:?}");
         assert!(ended.stdout.is_empty(), "{args:?}");
+    }
+}
+
+/// What depends on more than one argument, and what would name something else in a URL. No control plane is asked for
+/// it, and no token is missed.
+#[test]
+fn what_no_control_plane_could_be_asked_is_a_usage_error() {
+    for line in [
+        "create --org acme --slug s",
+        "create --workspace w1 --name n",
+        "update --org acme ci",
+        "update --workspace w1 k",
+        "update --access k",
+        "rotate --workspace w1 k",
+        "rotate --access k",
+        "list --org acme --control xyz",
+        "get --org acme ",
+        "get --org acme .",
+        "get --org acme ..",
+        "get --org acme .\t.",
+        "list --org ..",
+        "delete --workspace w1 ..",
+        "delete --workspace .. k",
+        "delete --access .",
+    ] {
+        let none = ["keys", "--token-file", "/nonexistent"];
+        let args: Vec<&str> = none.into_iter().chain(line.split(' ')).collect();
+        let ended = run(&args, "");
+        assert_eq!(ended.code, Some(2), "{line}: {ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{line}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_password_in_an_address_is_not_repeated() {
+    for address in [
+        "http://user:hunter2@127.0.0.1:1",
+        "user:hunter2@[",
+        "https://:hunter2@h",
+    ] {
+        let ended = run(&["keys", "list", "--org", "acme", "--control", address], "");
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(!ended.stderr.contains("hunter2"), "{ended:?}");
     }
 }
 
@@ -225,7 +271,7 @@ fn keys_are_made_and_shown_from_a_terminal() {
     );
     let none = terminal.keys("create --org acme --slug ci2");
     assert!(
-        none.code == Some(1) && none.stderr.contains("--expires-in"),
+        none.code == Some(2) && none.stderr.contains("--expires-in"),
         "{none:?}"
     );
     let taken = terminal.keys("create --org acme --slug ci --expires-in 1d");
@@ -338,6 +384,106 @@ fn keys_say_what_to_do_when_they_cannot() {
 }
 
 #[test]
+fn rules_that_are_too_long_are_told_so() {
+    let terminal = Terminal(Quickstart::start());
+    let file = terminal.0.dir().join("rules.json");
+    // Two bytes each: the limit falls within a character too.
+    for blank in [" ", "é"] {
+        std::fs::write(&file, format!("[{}]", blank.repeat(1024 * 1024))).unwrap();
+        let line = format!("create --workspace w1 --name n --rules {}", file.display());
+        let ended = terminal.keys(&line);
+        assert!(
+            ended.code == Some(1) && ended.stderr.contains("1 MiB"),
+            "{ended:?}"
+        );
+    }
+}
+
+/// With a key that leaked, the key itself is all that one has.
+#[test]
+fn a_key_of_a_workspace_may_be_named_by_itself() {
+    let terminal = Terminal(Quickstart::start());
+    let rule = r#"{"action":"read","subject":"pages"}"#;
+    let made = terminal.json(&format!("create --workspace w1 --name ci --rule {rule}"));
+    let key = secret(&made);
+    let id = terminal.json(&format!("get --workspace w1 {key}"))["apiKey"].clone();
+    assert!(id.is_string() && id != json!(key), "{id}");
+    terminal.json(&format!("update --workspace w1 {key} --name leaked"));
+    let disabled = terminal.json(&format!("disable --workspace w1 {key}"));
+    assert_eq!(
+        (
+            &disabled["apiKey"],
+            &disabled["name"],
+            &disabled["disabled"]
+        ),
+        (&id, &json!("leaked"), &json!(true))
+    );
+    let renamed = terminal.json(&format!("update --workspace w1 {key} --name renamed"));
+    assert_eq!(renamed["disabled"], json!(true));
+}
+
+/// A control plane that answers each request in turn, and what it was asked.
+fn control_plane(answers: Vec<&'static str>) -> (String, std::thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let asked = move |answer: &str| {
+        let mut stream = listener.accept().unwrap().0;
+        let mut asked = String::new();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.trim().parse().unwrap();
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+            asked.push_str(&line);
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        asked.push_str(&String::from_utf8(body).unwrap());
+        let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json";
+        let length = answer.len();
+        write!(stream, "{head}\r\ncontent-length: {length}\r\n\r\n{answer}").unwrap();
+        asked
+    };
+    let serving = std::thread::spawn(move || answers.into_iter().map(asked).collect());
+    (address, serving)
+}
+
+#[test]
+fn a_change_says_nothing_of_what_it_does_not_change() {
+    let key = r#"{"apiKey":"k","name":"old","rules":[{"action":["read"]}],"disabled":false}"#;
+    for (line, sent) in [
+        (
+            "update --name new",
+            json!({"name": "new", "rules": [{"action": ["read"]}]}),
+        ),
+        (
+            "disable",
+            json!({"name": "old", "rules": [{"action": ["read"]}], "disabled": true}),
+        ),
+    ] {
+        let (address, serving) = control_plane(vec![key, key]);
+        let mut command = keyward();
+        command.env("KEYWARD_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef");
+        command.args(["keys", "--control", &address]);
+        command
+            .args(line.split(' '))
+            .args(["--workspace", "w1", "k"]);
+        let ended = finish(&mut command, "");
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let asked = serving.join().unwrap();
+        assert!(asked[0].starts_with("GET /v2/workspaces/w1/security/apikeys/k "));
+        let body = asked[1].lines().last().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(body).unwrap(), sent, "{line}");
+    }
+}
+
+#[test]
 fn keys_of_workspaces_are_managed_from_a_terminal() {
     let terminal = Terminal(Quickstart::start());
     let page = |key: &str| {
@@ -394,7 +540,7 @@ fn keys_of_workspaces_are_managed_from_a_terminal() {
     assert_eq!(page(key), 200);
     let rotated = terminal.keys(&format!("rotate --workspace w1 {id}"));
     assert!(
-        rotated.code == Some(1) && rotated.stderr.contains("create another"),
+        rotated.code == Some(2) && rotated.stderr.contains("create another"),
         "{rotated:?}"
     );
     assert_eq!(
@@ -497,7 +643,7 @@ fn access_keys_are_ended_from_a_terminal() {
     );
     let rotated = terminal.keys(&format!("rotate --access {id}"));
     assert!(
-        rotated.code == Some(1) && rotated.stderr.contains("create another"),
+        rotated.code == Some(2) && rotated.stderr.contains("create another"),
         "{rotated:?}"
     );
     assert_eq!(

@@ -21,7 +21,7 @@ pub async fn act(client: &Client, action: Action) -> Result<Answer, Failure> {
             found.map(shown)
         }
         Action::Update(args) => update(client, args).await,
-        Action::Rotate(_) => Err(Failure::told(
+        Action::Rotate(_) => Err(Failure::usage(
             "an access key has no second secret: create another key, and delete this one when nobody uses it",
         )),
         Action::Disable(OneKey { key, .. }) => {
@@ -53,7 +53,7 @@ async fn create(client: &Client, args: CreateArgs) -> Result<Answer, Failure> {
 
 async fn list(client: &Client, args: ListArgs) -> Result<Answer, Failure> {
     if args.owner.owner_id.is_some() {
-        return Err(Failure::told(
+        return Err(Failure::usage(
             "access keys are not listed by the id of their owner: give --owner-type alone",
         ));
     }
@@ -81,7 +81,7 @@ async fn list(client: &Client, args: ListArgs) -> Result<Answer, Failure> {
 
 async fn update(client: &Client, args: UpdateArgs) -> Result<Answer, Failure> {
     if args.owner.owner_type.is_some() || args.owner.owner_id.is_some() {
-        return Err(Failure::told("the owner of an access key stays"));
+        return Err(Failure::usage("the owner of an access key stays"));
     }
     let mut body = fields(args.reach, args.no_levels);
     let status = args.disabled.map(|disabled| match disabled {

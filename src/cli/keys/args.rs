@@ -130,7 +130,7 @@ pub struct OneKey {
     /// Whose it is.
     #[command(flatten)]
     pub whose: Whose,
-    /// Id of the key, or its slug in the organisation
+    /// Id of the key, its slug in the organisation, or the raw key of a workspace
     #[arg(value_name = "KEY")]
     pub key: String,
 }

@@ -2,7 +2,9 @@
 //!
 //! Knows the frame of the API (paths, token, error bodies), not the meaning of its fields.
 
+use std::cell::OnceCell;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use hyper::body::Bytes;
 use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 
-use crate::app::AdminSecret;
+use crate::app::{AdminSecret, NoAdminToken, admin_token};
 use crate::cli::failure::{Failure, chain};
 use crate::replica::http_client_without_tls;
 
@@ -22,7 +24,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Client {
     http: reqwest::Client,
     base: Url,
-    token: AdminSecret,
+    token_file: PathBuf,
+    token: OnceCell<AdminSecret>,
 }
 
 /// One request.
@@ -39,24 +42,33 @@ pub struct Call<'a> {
 }
 
 impl Client {
-    /// A client for the control plane at `base`.
+    /// A client for the control plane at `base`, whose admin token is in the environment or in a file. It is read
+    /// before the first request, so that what is typed wrongly is told first.
     ///
     /// # Errors
-    /// `base` is no URL that requests can be made to.
-    pub fn new(base: &str, token: AdminSecret) -> Result<Self, Failure> {
+    /// `base` is no URL that requests can be made to. It is not repeated: it may hold a password.
+    pub fn new(base: &str, token_file: PathBuf) -> Result<Self, Failure> {
         let base = Url::parse(base)
             .ok()
             .filter(|base| base.scheme() == "http" && base.has_host())
             .ok_or_else(|| {
-                Failure::told(format!(
-                    "`{base}` is no address of a control plane: give --control http://HOST:PORT"
-                ))
+                Failure::usage("--control is no address of a control plane: give http://HOST:PORT")
             })?;
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(Failure::usage(
+                "--control names a user: give http://HOST:PORT, and the admin token in KEYWARD_ADMIN_TOKEN",
+            ));
+        }
         let http = http_client_without_tls()
             .connect_timeout(TIMEOUT)
             .build()
             .map_err(|error| Failure::chain(&error))?;
-        Ok(Self { http, base, token })
+        Ok(Self {
+            http,
+            base,
+            token_file,
+            token: OnceCell::new(),
+        })
     }
 
     /// Makes a request and returns the body of the answer; `Null` where it has none.
@@ -65,7 +77,7 @@ impl Client {
     /// The control plane cannot be reached or refuses.
     pub async fn call(&self, call: Call<'_>) -> Result<Value, Failure> {
         let mut request = self
-            .request(call.method, call.path)
+            .request(call.method, call.path)?
             .query(&call.query)
             .timeout(TIMEOUT);
         if let Some(body) = &call.body {
@@ -93,7 +105,7 @@ impl Client {
         B::Error: std::error::Error + Send + Sync,
     {
         let request = self
-            .request(Method::POST, path)
+            .request(Method::POST, path)?
             .query(query)
             .body(reqwest::Body::wrap(body));
         let mut sent = pin!(request.send());
@@ -116,7 +128,7 @@ impl Client {
     /// # Errors
     /// The control plane cannot be reached, refuses, or breaks off; or `out` cannot be written.
     pub async fn download(&self, path: &[&str], out: &mut dyn Write) -> Result<(), Failure> {
-        let sent = tokio::time::timeout(TIMEOUT, self.request(Method::GET, path).send()).await;
+        let sent = tokio::time::timeout(TIMEOUT, self.request(Method::GET, path)?.send()).await;
         let mut response = sent
             .map_err(|_| self.silent())?
             .map_err(|error| self.unreachable(error))?;
@@ -133,14 +145,12 @@ impl Client {
         }
     }
 
-    fn request(&self, method: Method, path: &[&str]) -> reqwest::RequestBuilder {
-        let mut url = self.base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(path);
-        }
-        self.http
+    fn request(&self, method: Method, path: &[&str]) -> Result<reqwest::RequestBuilder, Failure> {
+        let url = self.url(path)?;
+        Ok(self
+            .http
             .request(method, url)
-            .bearer_auth(self.token.reveal())
+            .bearer_auth(self.token()?.reveal()))
     }
 
     async fn read(&self, response: reqwest::Response) -> Result<Value, Failure> {
@@ -165,6 +175,31 @@ impl Client {
         ))
     }
 
+    /// The URL of a path. A segment that a URL does not keep as it is would name something else.
+    fn url(&self, path: &[&str]) -> Result<Url, Failure> {
+        let is_lost = |segment: &&str| {
+            matches!(*segment, "" | "." | "..") || segment.contains(char::is_control)
+        };
+        if path.iter().any(is_lost) {
+            return Err(Failure::usage(
+                "no key, organisation or workspace has an empty name, `.`, `..`, or a line end in it",
+            ));
+        }
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        Ok(url)
+    }
+
+    fn token(&self) -> Result<&AdminSecret, Failure> {
+        if let Some(token) = self.token.get() {
+            return Ok(token);
+        }
+        let token = token(&self.token_file)?;
+        Ok(self.token.get_or_init(|| token))
+    }
+
     fn unreachable(&self, error: reqwest::Error) -> Failure {
         let why = chain(&error.without_url());
         Failure::told(format!(
@@ -172,6 +207,24 @@ impl Client {
             self.base
         ))
     }
+}
+
+fn token(file: &Path) -> Result<AdminSecret, Failure> {
+    let given = std::env::var(admin_token::VARIABLE).ok();
+    let secret = match given
+        .as_deref()
+        .and_then(|given| given.split_ascii_whitespace().next())
+    {
+        Some(given) => AdminSecret::new(given).map_err(NoAdminToken::Given),
+        None => admin_token::read_file(file),
+    };
+    secret.map_err(|error| {
+        let line = chain(&error);
+        Failure::told(format!(
+            "{line}: set {}, or name the file with --token-file",
+            admin_token::VARIABLE
+        ))
+    })
 }
 
 /// What a refusal means here: the control plane's message, and what to do about it.

@@ -12,12 +12,11 @@ mod transfer;
 mod workspace;
 
 use std::io::Write;
-use std::path::Path;
 
 use serde_json::Value;
 
-use crate::app::{AdminSecret, NoAdminToken, admin_token, clock};
-use crate::cli::failure::{Failure, chain};
+use crate::app::clock;
+use crate::cli::failure::Failure;
 use crate::wire::time::format_rfc3339;
 
 pub use args::KeysArgs;
@@ -38,7 +37,7 @@ enum Answer {
 /// # Errors
 /// There is no token, the control plane cannot be reached, or it refuses.
 pub fn run(args: KeysArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    let client = Client::new(&args.control, token(&args.token_file)?)?;
+    let client = Client::new(&args.control, args.token_file)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -55,24 +54,6 @@ pub fn run(args: KeysArgs, out: &mut dyn Write) -> Result<(), Failure> {
     }
 }
 
-fn token(file: &Path) -> Result<AdminSecret, Failure> {
-    let given = std::env::var(admin_token::VARIABLE).ok();
-    let secret = match given
-        .as_deref()
-        .and_then(|given| given.split_ascii_whitespace().next())
-    {
-        Some(given) => AdminSecret::new(given).map_err(NoAdminToken::Given),
-        None => admin_token::read_file(file),
-    };
-    secret.map_err(|error| {
-        let line = chain(&error);
-        Failure::told(format!(
-            "{line}: set {}, or name the file with --token-file",
-            admin_token::VARIABLE
-        ))
-    })
-}
-
 async fn act(client: &Client, action: Action) -> Result<Answer, Failure> {
     let Whose { org, workspace, .. } = action.whose();
     match (org.clone(), workspace.clone()) {
@@ -83,7 +64,7 @@ async fn act(client: &Client, action: Action) -> Result<Answer, Failure> {
 }
 
 fn nothing_to_update() -> Failure {
-    Failure::told("nothing to update: give what is to be different (see --help)")
+    Failure::usage("nothing to update: give what is to be different (see --help)")
 }
 
 /// When a key is to expire.

@@ -47,7 +47,7 @@ struct Org<'a> {
 impl Org<'_> {
     async fn create(&self, args: CreateArgs) -> Result<Answer, Failure> {
         let expires_at = moment(args.expiry).ok_or_else(|| {
-            Failure::told(
+            Failure::usage(
                 "an organisation key must expire: give --expires-at TIME or --expires-in SPAN",
             )
         })?;

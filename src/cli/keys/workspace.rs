@@ -1,12 +1,13 @@
 //! Keys of workspaces: which requests each action is.
 //!
-//! The API changes a key only as a whole and shows no single one, so what is to stay is read from the list first.
+//! The API states name and rules of a key at every change, so the one that is to stay is read first. What is optional is
+//! left out, so that a change that somebody else makes of it meanwhile stays.
 
 use std::io::Read as _;
 use std::path::Path;
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::args::{Action, CreateArgs, OneKey, Rules, UpdateArgs};
 use super::client::{Call, Client};
@@ -29,15 +30,17 @@ pub async fn act(client: &Client, workspace: &str, action: Action) -> Result<Ans
             let list = workspace.call(Method::GET, None, None).await?;
             Ok(Answer::List(&show::WORKSPACE, list))
         }
-        Action::Get(OneKey { key, .. }) => workspace.find(&key).await.map(shown),
+        Action::Get(OneKey { key, .. }) => workspace
+            .call(Method::GET, Some(&key), None)
+            .await
+            .map(shown),
         Action::Update(args) => workspace.update(args).await,
-        Action::Rotate(_) => Err(Failure::told(
+        Action::Rotate(_) => Err(Failure::usage(
             "a key of a workspace has no second secret: create another key, and delete this one when nobody uses it",
         )),
         Action::Disable(OneKey { key, .. }) => {
-            let mut found = workspace.find(&key).await?;
-            replace(&mut found, "disabled", true.into());
-            workspace.put(&key, &found).await
+            let change = Map::from_iter([("disabled".to_owned(), true.into())]);
+            workspace.change(&key, change).await
         }
         Action::Revoke(OneKey { key, .. }) | Action::Delete(OneKey { key, .. }) => workspace
             .call(Method::DELETE, Some(&key), None)
@@ -50,12 +53,6 @@ fn shown(key: Value) -> Answer {
     Answer::Key(&show::WORKSPACE, key)
 }
 
-fn replace(key: &mut Value, field: &str, value: Value) {
-    if let Some(found) = key.get_mut(field) {
-        *found = value;
-    }
-}
-
 /// A workspace at a control plane.
 struct Workspace<'a> {
     client: &'a Client,
@@ -65,7 +62,7 @@ struct Workspace<'a> {
 impl Workspace<'_> {
     async fn create(&self, args: CreateArgs) -> Result<Answer, Failure> {
         let rules = read(args.rules)?.ok_or_else(|| {
-            Failure::told(
+            Failure::usage(
                 "a key of a workspace may do what its rules say: give --rule JSON or --rules FILE",
             )
         })?;
@@ -75,47 +72,33 @@ impl Workspace<'_> {
     }
 
     async fn update(&self, args: UpdateArgs) -> Result<Answer, Failure> {
-        let changes = [
+        let fields = [
             ("name", args.name.map(Value::from)),
             ("rules", read(args.rules)?),
             ("disabled", args.disabled.map(Into::into)),
         ];
-        if changes.iter().all(|(_, value)| value.is_none()) {
+        let fields = fields.into_iter();
+        let change: Map<_, _> = fields
+            .filter_map(|(field, value)| Some((field.to_owned(), value?)))
+            .collect();
+        if change.is_empty() {
             return Err(super::nothing_to_update());
         }
-        let key = args.key.key;
-        let mut found = self.find(&key).await?;
-        for (field, value) in changes {
-            if let Some(value) = value {
-                replace(&mut found, field, value);
+        self.change(&args.key.key, change).await
+    }
+
+    /// Makes a key, named by its id or its secret, what `change` says.
+    async fn change(&self, key: &str, mut change: Map<String, Value>) -> Result<Answer, Failure> {
+        let stated = ["name", "rules"];
+        if !stated.iter().all(|field| change.contains_key(*field)) {
+            let found = self.call(Method::GET, Some(key), None).await?;
+            for field in stated {
+                let value = found.get(field).cloned().unwrap_or_default();
+                change.entry(field).or_insert(value);
             }
         }
-        self.put(&key, &found).await
-    }
-
-    /// The key with this id.
-    async fn find(&self, id: &str) -> Result<Value, Failure> {
-        let Value::Array(keys) = self.call(Method::GET, None, None).await? else {
-            return Err(Failure::told(
-                "the control plane's answer is no list of keys",
-            ));
-        };
-        let mut keys = keys.into_iter();
-        keys.find(|key| key.get("apiKey").and_then(Value::as_str) == Some(id))
-            .ok_or_else(|| {
-                Failure::told("no such API key: `keyward keys list` shows the keys that there are")
-            })
-    }
-
-    /// Makes a key what `key` says.
-    async fn put(&self, id: &str, key: &Value) -> Result<Answer, Failure> {
-        let body = json!({
-            "name": key.get("name"),
-            "rules": key.get("rules"),
-            "disabled": key.get("disabled"),
-        });
-        let put = self.call(Method::PUT, Some(id), Some(body)).await;
-        put.map(shown)
+        let put = self.call(Method::PUT, Some(key), Some(change.into()));
+        put.await.map(shown)
     }
 
     async fn call(
@@ -149,18 +132,23 @@ fn read(rules: Rules) -> Result<Option<Value>, Failure> {
             file.display()
         ))
     };
-    let text = read_text(&file).map_err(|error| told(&error))?;
+    let bytes = read_bytes(&file).map_err(|error| told(&error))?;
+    if bytes.len() as u64 > RULES_BYTES_MAX {
+        return Err(told(&"they are longer than 1 MiB, which is the limit"));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| told(&error))?;
     parse_json(&text).map(Some).map_err(|error| told(&error))
 }
 
-fn read_text(file: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
+/// A file up to its limit, and a byte more where it goes on.
+fn read_bytes(file: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
     if file == Path::new("-") {
         let input = std::io::stdin().lock();
-        input.take(RULES_BYTES_MAX).read_to_string(&mut text)?;
+        input.take(RULES_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     } else {
         let input = std::fs::File::open(file)?;
-        input.take(RULES_BYTES_MAX).read_to_string(&mut text)?;
+        input.take(RULES_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     }
-    Ok(text)
+    Ok(bytes)
 }

@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post, put};
+use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
 use super::config::AdminToken;
@@ -95,7 +95,9 @@ impl Api {
             )
             .route(
                 &format!("{of_workspace}/{{apiKey}}"),
-                put(workspace_keys::put).delete(workspace_keys::delete),
+                get(workspace_keys::fetch)
+                    .put(workspace_keys::put)
+                    .delete(workspace_keys::delete),
             )
             .route(
                 "/v2/api-keys",

@@ -25,6 +25,7 @@ use super::{access_keys, answer, org_keys, transfer, validate, workspace_keys};
         validate::validate,
         workspace_keys::list,
         workspace_keys::create,
+        workspace_keys::fetch,
         workspace_keys::put,
         workspace_keys::delete,
         access_keys::create,

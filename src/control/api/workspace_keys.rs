@@ -37,6 +37,26 @@ pub(super) async fn list(
     Ok(answer::read(&keys))
 }
 
+/// Get one API key. The raw key is not shown: `apiKey` is the id.
+#[utoipa::path(
+    get, path = "/v2/workspaces/{workspaceId}/security/apikeys/{apiKey}", operation_id = "getApiKey", tag = "ApiKeys",
+    params(("workspaceId" = String, Path), ("apiKey" = String, Path, description = "Id or raw key")),
+    responses(
+        (status = 200, description = "The key", body = ApiKey, headers(("Keyward-Revision" = u64))),
+        Refusals,
+    )
+)]
+pub(super) async fn fetch(
+    State(api): State<Api>,
+    Segments((workspace, key)): Segments<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let (caller, workspace) = admitted(&api, &headers, WorkspaceId::parse(&workspace)).await?;
+    let tenant = Tenant::from(&workspace);
+    let found = api.0.keys.key(&caller, &tenant, &key).await?;
+    Ok(answer::read(&found.map(without_secret)))
+}
+
 /// Create an API key. The raw key is answered once, here, as `apiKey`.
 ///
 /// Rules come back as they are judged: one subject each, and confined to the workspace.
