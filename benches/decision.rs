@@ -20,6 +20,10 @@ use keyward::authz::{
 };
 use keyward::replica::Replica;
 
+// As in the product: how memory is laid out decides how a million keys are reached.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SIZES: [u64; 3] = [1_000, 100_000, 1_000_000];
 const OTHER_ROUTES: usize = 500;
 

@@ -17,6 +17,10 @@ use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_ma
 use keyward::authz::{KeyId, KeyLookup, PresentedKey, Principal, Revision};
 use keyward::wire::{Change, ChangeSink, SecretDigest};
 
+// As in the product: how memory is laid out decides how a million keys are reached.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// All that are measured, or only the first when each bench is run once to see that it works.
 fn sizes() -> &'static [u64] {
     const SIZES: &[u64] = &[1_000, 100_000, 1_000_000];
