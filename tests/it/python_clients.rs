@@ -152,6 +152,8 @@ fn no_request_meets_an_answer_that_is_not_described() {
             "--max-examples",
             &setting("KEYWARD_EXAMPLES", EXAMPLES),
         ])
+        // Its body is lines, for which schemathesis has no serializer; `control_transfer` sends it the bad ones.
+        .args(["--exclude-path", "/v1/import"])
         .args(["--generation-database", "none", "--no-color"])
         .current_dir(directory.path());
     assert_success(&run(&mut command).unwrap());
