@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use crate::authz::{KeyDigest, KeyId, KeyRecord, Revision};
+use crate::authz::{KeyDigest, KeyId, KeyRecord, KeyStatus, Revision};
 use crate::wire::prisme::PlatformKey;
 use crate::wire::{Change, Epoch, KeySource, Secret, SecretDigest, SecretEntry};
 
@@ -273,6 +273,11 @@ impl Follower {
         let id = followed.by_digest.get(&digest)?;
         let mut known = followed.keys.get(id)?.clone();
         if known.learned > began {
+            return None;
+        }
+        // A key that is switched off is refused for that, and says so itself; if it was rotated as well, it has moved,
+        // and is asked about before it is used again.
+        if known.record.status != KeyStatus::Active && known.moved {
             return None;
         }
         known.digest = None;

@@ -213,6 +213,23 @@ fn a_refusal_ends_the_binding_that_it_was_asked_for() {
 }
 
 #[test]
+fn a_refusal_of_a_key_that_is_switched_off_says_nothing_of_its_binding() {
+    let mut follower = follower();
+    follower.list(vec![key("a", Some("1"))]);
+    is_bound(&follower.learn(1, key("a", Some("1"))));
+    follower.list(vec![disabled(key("a", Some("2")))]);
+    let now = follower.begin();
+    assert!(follower.refused(ACME, now, digest(1)).is_none());
+    assert_eq!(follower.bound(1), Some("a"));
+    // Switched on again, it is in doubt, and this time the refusal is about the secret.
+    follower.list(vec![key("a", Some("3"))]);
+    assert!(follower.is_moved(ACME, &digest(1)));
+    let now = follower.begin();
+    assert!(follower.refused(ACME, now, digest(1)).is_some());
+    assert_eq!(follower.bound(1), None);
+}
+
+#[test]
 fn a_key_of_another_tenant_is_taken_from_nobody() {
     let mut follower = follower();
     follower.list(vec![key("a", None)]);
