@@ -115,9 +115,6 @@ impl Drop for Visit<'_> {
 impl Visit<'_> {
     /// One request, from its first byte to its end. The connection comes back where there may be another one.
     async fn request(&self, mut wire: Wire, first: bool) -> Option<Wire> {
-        if !first && self.door.connections.is_draining() {
-            return None;
-        }
         let (arrival, started) = self.head(&mut wire, first).await;
         if matches!(arrival, Arrival::Nothing) {
             return None;
