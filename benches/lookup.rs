@@ -119,6 +119,7 @@ fn apply(c: &mut Criterion) {
         let mut change = || {
             revision += 1;
             Change {
+                previous: Revision(revision - 1),
                 revision: Revision(revision),
                 put: vec![common::entry(revision % keys)],
                 removed: Vec::new(),

@@ -93,6 +93,9 @@ impl Current {
         if change.revision <= before.revision {
             return Applied::Already;
         }
+        if change.previous > before.revision {
+            return Applied::Gap;
+        }
         let after = Arc::new(before.with(change));
         if let Some(since) = &mut writer.since {
             since.push(change.clone());
@@ -155,6 +158,8 @@ pub(super) enum Applied {
     Now(Option<Rebuild>),
     /// The snapshot had it already.
     Already,
+    /// Others before it are missing.
+    Gap,
     /// There is no snapshot to apply it to: it will be contained in the first one.
     NothingLoaded,
 }

@@ -14,8 +14,6 @@ mod overlay;
 mod principals;
 #[cfg(feature = "prisme")]
 pub mod prisme;
-#[cfg(test)]
-mod samples;
 mod snapshot;
 mod source;
 mod state_file;
@@ -219,6 +217,13 @@ impl ChangeSink for Replica {
             }
             Applied::Already | Applied::NothingLoaded => {
                 tracing::debug!(revision = change.revision.0, "a change was not needed");
+            }
+            // Whoever follows a source asks for what is missing before it comes to this.
+            Applied::Gap => {
+                tracing::error!(
+                    revision = change.revision.0,
+                    "a change was not applied: others before it are missing"
+                );
             }
         }
     }

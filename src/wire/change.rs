@@ -29,7 +29,7 @@ pub struct Secret {
 }
 
 /// One key with all its secrets, as a snapshot or a change carries it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SecretEntry {
     /// The facts.
     pub record: Arc<KeyRecord>,
@@ -37,10 +37,15 @@ pub struct SecretEntry {
     pub secrets: Vec<Secret>,
 }
 
-/// One recorded mutation.
-#[derive(Debug, Clone)]
+/// What became of the keys between two revisions: one recorded mutation, or several in one.
+///
+/// It has the whole of each key that was touched, as it is at the end, so that it leads there from any state that is not
+/// older than `previous`. It is applied whole or not at all.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// The number of the change. A change is applied whole or not at all.
+    /// The oldest revision that it may be applied to.
+    pub previous: Revision,
+    /// The revision that it leads to.
     pub revision: Revision,
     /// Keys that are new or different, each whole.
     pub put: Vec<SecretEntry>,

@@ -3,12 +3,16 @@
 //! Serde stops here: below, types are checked and nothing is optional that is required.
 
 mod change;
+pub(crate) mod codec;
 pub mod decide;
 pub mod entry;
 pub mod grants;
 pub mod needed;
 pub mod prisme;
 pub mod rule;
+#[cfg(test)]
+pub(crate) mod samples;
+pub mod sync;
 pub mod time;
 pub mod value;
 

@@ -78,6 +78,7 @@ mod proxy_forward;
 mod proxy_identity;
 #[cfg(feature = "proxy")]
 mod proxy_limits;
+#[cfg(feature = "proxy")]
 mod proxy_live;
 #[cfg(feature = "proxy")]
 mod proxy_refusals;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use keyward::replica::prisme::OnStale;
+use keyward::wire::sync::OnStale;
 use serde_json::json;
 
 use crate::prisme_support::{Edge, Hands, config, refusal};

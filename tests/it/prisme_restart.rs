@@ -4,7 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use keyward::authz::Pepper;
-use keyward::replica::prisme::{Config, OnStale, OpenError};
+use keyward::replica::prisme::{Config, OpenError};
+use keyward::wire::sync::OnStale;
 use serde_json::json;
 use tempfile::TempDir;
 

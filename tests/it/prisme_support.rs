@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use keyward::authz::{Pepper, Timestamp};
-use keyward::replica::prisme::{Access, Config, OnStale, OpenError, Prisme};
+use keyward::replica::prisme::{Access, Config, OpenError, Prisme};
 use keyward::replica::{self, Moment, MomentClock, Replica, Source, SourceStatus};
+use keyward::wire::sync::OnStale;
 
 use crate::support::client::Answer;
 use crate::support::gateway::{NOW, Setup, TestGateway, request};

@@ -73,8 +73,8 @@ fn followed(raw: &Prisme, at: &Spot<'_>, faults: &mut Vec<Mistake>) -> Option<pr
         state: raw.state.as_ref().map(PathBuf::from),
         max_staleness: raw.max_staleness.0,
         on_stale: match raw.on_stale {
-            OnStale::Serve => prisme::OnStale::Serve,
-            OnStale::Deny => prisme::OnStale::Deny,
+            OnStale::Serve => crate::wire::sync::OnStale::Serve,
+            OnStale::Deny => crate::wire::sync::OnStale::Deny,
         },
         known_patience: KNOWN_PATIENCE,
         unknown_patience: UNKNOWN_PATIENCE,

@@ -107,6 +107,7 @@ impl<'c> WriteTransaction<'c> {
                 .fetch_all(&mut *self.transaction)
                 .await?;
         let mut missed = Change {
+            previous: known,
             revision: last,
             put: Vec::new(),
             removed: Vec::new(),
@@ -278,6 +279,7 @@ impl<'c> WriteTransaction<'c> {
             });
         }
         Ok(Change {
+            previous: Revision(self.revision.0.saturating_sub(1)),
             revision: self.revision,
             put,
             removed: self.removed.clone(),

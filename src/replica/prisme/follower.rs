@@ -205,6 +205,7 @@ impl Follower {
         let followed = self.followed.get_mut(tenant).ok_or(Foreign)?;
         followed.listed = Some(ended);
         let mut change = Change {
+            previous: self.revision,
             revision: next,
             put: Vec::new(),
             removed: followed.drop_unlisted(&ids, began),
@@ -250,6 +251,7 @@ impl Follower {
             return Learned::Outdated;
         }
         let mut change = Change {
+            previous: self.revision,
             revision: next,
             put: followed.unbind_from_others(digest, &key.record.id, next),
             removed: Vec::new(),
@@ -283,6 +285,7 @@ impl Follower {
         known.digest = None;
         let put = vec![followed.renew(known, next)];
         Some(self.step(Change {
+            previous: self.revision,
             revision: next,
             put,
             removed: Vec::new(),

@@ -30,6 +30,7 @@ use super::{Replica, StateError};
 use crate::authz::{
     Family, KeyDigest, KeyLookup, KeyStatus, Pepper, PresentedKey, Principal, Tenant,
 };
+use crate::wire::sync::OnStale;
 use crate::wire::{Epoch, SecretDigest};
 
 pub use self::platform::{Access, InvalidAccess};
@@ -62,16 +63,6 @@ pub struct Config {
     pub known_patience: Duration,
     /// How long a request waits at most for the validation of an unknown key.
     pub unknown_patience: Duration,
-}
-
-/// What becomes of known keys when the copy is stale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnStale {
-    /// They are judged by it all the same.
-    #[default]
-    Serve,
-    /// They are refused as unavailable.
-    Deny,
 }
 
 /// Why a platform cannot be followed.

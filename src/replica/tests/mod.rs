@@ -80,6 +80,7 @@ fn plain(number: u32, revision: u64) -> SecretEntry {
 
 fn put(revision: u64, put: Vec<SecretEntry>) -> Change {
     Change {
+        previous: Revision(revision - 1),
         revision: Revision(revision),
         put,
         removed: Vec::new(),
@@ -88,6 +89,7 @@ fn put(revision: u64, put: Vec<SecretEntry>) -> Change {
 
 fn removal(revision: u64, number: u32) -> Change {
     Change {
+        previous: Revision(revision - 1),
         revision: Revision(revision),
         put: Vec::new(),
         removed: vec![KeyId::new(format!("k{number}"))],

@@ -97,6 +97,7 @@ impl Model {
         self.revision += 1;
         let revision = self.revision;
         let mut change = Change {
+            previous: Revision(revision - 1),
             revision: Revision(revision),
             put: Vec::new(),
             removed: Vec::new(),

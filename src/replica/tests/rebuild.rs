@@ -21,7 +21,7 @@ fn loaded(overlay_keys_min: usize, keys: u32) -> Current {
 fn apply(current: &Current, change: &Change) -> Option<Rebuild> {
     match current.apply(change) {
         Applied::Now(rebuild) => rebuild,
-        other @ (Applied::Already | Applied::NothingLoaded) => panic!("{other:?}"),
+        other @ (Applied::Already | Applied::Gap | Applied::NothingLoaded) => panic!("{other:?}"),
     }
 }
 

@@ -384,6 +384,7 @@ impl TestGateway {
     async fn apply(&self, put: Vec<SecretEntry>, removed: Vec<KeyId>) {
         let revision = self.around.revision.fetch_add(1, Ordering::SeqCst) + 1;
         self.around.replica.apply(&Change {
+            previous: Revision(revision - 1),
             revision: Revision(revision),
             put,
             removed,

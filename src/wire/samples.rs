@@ -1,16 +1,35 @@
 //! Records for tests: everything that a record may hold, small enough to shrink well.
 
+use std::sync::Arc;
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use super::{Secret, SecretDigest, SecretEntry};
 use crate::authz::{
-    KeyId, KeyRecord, KeyStatus, Owner, RawAccess, RawGrants, RawRule, Revision, Tenant, Timestamp,
-    Value,
+    KeyDigest, KeyId, KeyRecord, KeyStatus, Owner, RawAccess, RawGrants, RawRule, Revision,
+    Sha256Digest, Tenant, Timestamp, Value,
 };
 
+/// Any key with any secrets.
+pub(crate) fn entry() -> impl Strategy<Value = SecretEntry> {
+    let digest = prop_oneof![
+        any::<[u8; 32]>().prop_map(|bytes| SecretDigest::Blake3(KeyDigest::from_bytes(bytes))),
+        any::<[u8; 32]>().prop_map(|bytes| SecretDigest::Sha256(Sha256Digest(bytes))),
+    ];
+    let secret = (digest, option::of(any::<i64>())).prop_map(|(digest, retired_at)| Secret {
+        digest,
+        retired_at: retired_at.map(Timestamp::from_millis),
+    });
+    (record(), vec(secret, 0..3)).prop_map(|(record, secrets)| SecretEntry {
+        record: Arc::new(record),
+        secrets,
+    })
+}
+
 /// Any record.
-pub(super) fn record() -> impl Strategy<Value = KeyRecord> {
+pub(crate) fn record() -> impl Strategy<Value = KeyRecord> {
     let owner = (text(), text()).prop_map(|(kind, id)| Owner { kind, id });
     let status = prop_oneof![
         Just(KeyStatus::Active),
