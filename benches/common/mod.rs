@@ -137,7 +137,9 @@ impl KeySource for Generated {
 /// A replica with `keys` keys.
 pub fn replica(keys: u64) -> Arc<Replica> {
     let replica = Replica::new(Config::default());
-    replica.load(&mut Generated { keys });
+    replica
+        .load(&mut Generated { keys })
+        .expect("it never breaks off");
     replica
 }
 

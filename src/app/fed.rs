@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::authz::KeyId;
 use crate::proxy::Reaper;
 use crate::replica::Replica;
-use crate::wire::{Change, ChangeSink, KeySource, Settling};
+use crate::wire::{Change, ChangeSink, Incomplete, KeySource, Settling};
 
 /// A gateway as the embedded control plane feeds it.
 pub struct Fed {
@@ -17,8 +17,8 @@ pub struct Fed {
 }
 
 impl ChangeSink for Fed {
-    fn load(&self, source: &mut dyn KeySource) {
-        self.replica.load(source);
+    fn load(&self, source: &mut dyn KeySource) -> Result<(), Incomplete> {
+        self.replica.load(source)
     }
 
     fn apply(&self, change: &Change) {
@@ -29,5 +29,9 @@ impl ChangeSink for Fed {
         let put = change.put.iter().map(|entry| &entry.record.id);
         let concerned: HashSet<&KeyId> = put.chain(&change.removed).collect();
         Box::pin(async move { self.reaper.end_dead(|id| concerned.contains(id)).await })
+    }
+
+    fn settle_all(&self) -> Settling<'_> {
+        Box::pin(self.reaper.end_dead(|_| true))
     }
 }

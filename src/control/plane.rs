@@ -55,7 +55,7 @@ impl Control {
     /// Gives `sink` every key, and from then on every change before it is answered.
     ///
     /// # Errors
-    /// The store failed, and the sink may hold a part of the keys: it must not serve. Or there is a sink already.
+    /// The store failed, and the sink has what it had before. Or there is a sink already.
     pub async fn attach(&self, sink: Arc<dyn ChangeSink>) -> Result<(), StoreError> {
         self.keys.attach(sink).await
     }
@@ -94,7 +94,7 @@ impl ReadOnly {
     /// Gives `sink` every key, once.
     ///
     /// # Errors
-    /// The store failed, and the sink may hold a part of the keys.
+    /// The store failed, and the sink has what it had before.
     pub async fn load_into(&self, sink: Arc<dyn ChangeSink>) -> Result<Revision, StoreError> {
         load::load(&mut *self.0.connection().lock().await, self.0.epoch(), sink).await
     }

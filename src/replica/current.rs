@@ -9,7 +9,7 @@ use arc_swap::ArcSwapOption;
 
 use super::base::Base;
 use super::snapshot::Snapshot;
-use crate::wire::{Change, KeySource};
+use crate::wire::{Change, Incomplete, KeySource};
 
 /// Keys that an overlay holds at least before its base is rebuilt.
 const OVERLAY_KEYS_MIN: usize = 4096;
@@ -75,13 +75,16 @@ impl Current {
             .is_some_and(|present| Arc::ptr_eq(present, snapshot))
     }
 
-    /// Takes a whole state. A rebuild that is under way becomes void.
-    pub(super) fn load(&self, source: &mut dyn KeySource) {
+    /// Takes a whole state, built aside: one that breaks off changes nothing. A rebuild that is under way becomes
+    /// void.
+    pub(super) fn load(&self, source: &mut dyn KeySource) -> Result<(), Incomplete> {
         let mut writer = self.lock();
-        writer.generation += 1;
+        let generation = writer.generation + 1;
+        let snapshot = Snapshot::load(source, generation)?;
+        writer.generation = generation;
         writer.since = None;
-        let snapshot = Snapshot::load(source, writer.generation);
         self.snapshot.store(Some(Arc::new(snapshot)));
+        Ok(())
     }
 
     /// Applies a change: the next `pin` sees it. Gives the task of a rebuild when one is due.

@@ -32,7 +32,7 @@ use self::usage::UsageCounts;
 use crate::authz::{
     KeyDigest, KeyId, KeyLookup, Pepper, PresentedKey, Principal, Revision, Timestamp,
 };
-use crate::wire::{Change, ChangeSink, Epoch, KeySource, SecretDigest};
+use crate::wire::{Change, ChangeSink, Epoch, Incomplete, KeySource, SecretDigest};
 
 #[cfg(feature = "prisme")]
 pub use self::http::{http_client, http_client_without_tls};
@@ -203,8 +203,8 @@ impl Replica {
 }
 
 impl ChangeSink for Replica {
-    fn load(&self, source: &mut dyn KeySource) {
-        self.current.load(source);
+    fn load(&self, source: &mut dyn KeySource) -> Result<(), Incomplete> {
+        self.current.load(source)
     }
 
     fn apply(&self, change: &Change) {

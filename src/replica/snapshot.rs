@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::base::{Base, BaseFound, Builder};
 use super::overlay::{Live, Overlaid, Overlay};
 use crate::authz::{Family, KeyId, KeyRecord, Revision, Timestamp};
-use crate::wire::{Change, Epoch, KeySource, SecretDigest};
+use crate::wire::{Change, Epoch, Incomplete, KeySource, SecretDigest};
 
 /// Keys that a base is prepared for at most on the word of its source; more are taken, at the price of growing.
 const EXPECTED_KEYS_MAX: usize = 16 * 1024 * 1024;
@@ -24,21 +24,24 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The state that a source has.
-    pub(super) fn load(source: &mut dyn KeySource, generation: u64) -> Self {
+    /// The state that a source has, all of it.
+    pub(super) fn load(source: &mut dyn KeySource, generation: u64) -> Result<Self, Incomplete> {
         let (epoch, revision) = (source.epoch(), source.revision());
         let entries = source.entries();
         let mut builder = Builder::with_capacity(entries.size_hint().0.min(EXPECTED_KEYS_MAX));
         entries.for_each(|entry| builder.push(&entry));
+        if !source.is_whole() {
+            return Err(Incomplete);
+        }
         let base = Arc::new(builder.finish());
-        Self {
+        Ok(Self {
             generation,
             epoch,
             revision,
             keys: base.len() as u64,
             base,
             overlay: Overlay::default(),
-        }
+        })
     }
 
     /// This state after a change.

@@ -61,7 +61,16 @@ pub trait KeySource {
     fn revision(&self) -> Revision;
     /// The keys, in any order.
     fn entries(&mut self) -> Box<dyn Iterator<Item = SecretEntry> + '_>;
+    /// Whether `entries`, having come to its end, has given every key: a source that fails half-way ends as well.
+    fn is_whole(&self) -> bool {
+        true
+    }
 }
+
+/// A source ended before it had given every key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the keys broke off half-way")]
+pub struct Incomplete;
 
 /// See [`ChangeSink::settle`].
 pub type Settling<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
@@ -72,11 +81,18 @@ pub type Settling<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 /// the change can be answered.
 pub trait ChangeSink: Send + Sync {
     /// Takes a whole state in place of whatever was there.
-    fn load(&self, source: &mut dyn KeySource);
+    ///
+    /// # Errors
+    /// The source broke off: what was there still is.
+    fn load(&self, source: &mut dyn KeySource) -> Result<(), Incomplete>;
     /// Applies one change. Changes come in the order of their revisions.
     fn apply(&self, change: &Change);
     /// Returns when nothing goes on any more that a change put an end to. It was applied before.
     fn settle<'a>(&'a self, _change: &'a Change) -> Settling<'a> {
+        Box::pin(std::future::ready(()))
+    }
+    /// Returns when nothing goes on any more that a whole state, which was loaded before, put an end to.
+    fn settle_all(&self) -> Settling<'_> {
         Box::pin(std::future::ready(()))
     }
 }

@@ -17,5 +17,5 @@ pub mod time;
 pub mod value;
 
 pub use change::{
-    Change, ChangeSink, Epoch, KeySource, Secret, SecretDigest, SecretEntry, Settling,
+    Change, ChangeSink, Epoch, Incomplete, KeySource, Secret, SecretDigest, SecretEntry, Settling,
 };

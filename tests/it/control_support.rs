@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use keyward::authz::{Pepper, Revision, Timestamp};
 use keyward::control::{AdminToken, Config, Control, OpenError};
-use keyward::wire::{Change, ChangeSink, Epoch, KeySource, SecretEntry};
+use keyward::wire::{Change, ChangeSink, Epoch, Incomplete, KeySource, SecretEntry};
 use serde_json::Value;
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -33,9 +33,10 @@ pub struct Sink {
 }
 
 impl ChangeSink for Sink {
-    fn load(&self, source: &mut dyn KeySource) {
+    fn load(&self, source: &mut dyn KeySource) -> Result<(), Incomplete> {
         *self.loaded.lock().unwrap() = Some((source.epoch(), source.revision()));
         *self.entries.lock().unwrap() = source.entries().collect();
+        source.is_whole().then_some(()).ok_or(Incomplete)
     }
 
     fn apply(&self, change: &Change) {

@@ -113,7 +113,7 @@ impl Keys {
     /// Gives `sink` every key, and from then on every change. There is one sink; a second is refused.
     ///
     /// # Errors
-    /// The store failed, and the sink may hold a part of the keys: it must not serve. Or there is a sink already.
+    /// The store failed, and the sink has what it had before. Or there is a sink already.
     pub async fn attach(&self, sink: Arc<dyn ChangeSink>) -> Result<(), StoreError> {
         let mut writer = self.0.store.writer.lock().await;
         if self.0.sink.get().is_some() {

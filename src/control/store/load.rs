@@ -21,6 +21,16 @@ struct Batches {
     epoch: Epoch,
     revision: Revision,
     batches: mpsc::Receiver<Vec<SecretEntry>>,
+    /// Whether the last batch, which is empty, has come.
+    whole: bool,
+}
+
+impl Batches {
+    fn next(&mut self) -> Option<Vec<SecretEntry>> {
+        let batch = self.batches.blocking_recv()?;
+        self.whole |= batch.is_empty();
+        Some(batch)
+    }
 }
 
 impl KeySource for Batches {
@@ -33,13 +43,17 @@ impl KeySource for Batches {
     }
 
     fn entries(&mut self) -> Box<dyn Iterator<Item = SecretEntry> + '_> {
-        Box::new(std::iter::from_fn(|| self.batches.blocking_recv()).flatten())
+        Box::new(std::iter::from_fn(|| self.next()).flatten())
+    }
+
+    fn is_whole(&self) -> bool {
+        self.whole
     }
 }
 
 /// Gives `sink` everything that the database holds at one moment, and says which revision that was.
 ///
-/// When it fails, the sink may hold a part: whoever called must not let it serve.
+/// When it fails, the sink has what it had before.
 pub(in crate::control) async fn load(
     connection: &mut SqliteConnection,
     epoch: Epoch,
@@ -52,11 +66,14 @@ pub(in crate::control) async fn load(
         epoch,
         revision,
         batches,
+        whole: false,
     };
     let receiving = tokio::task::spawn_blocking(move || sink.load(&mut source));
     let sent = send_all(&mut transaction, sender).await;
-    receiving.await.map_err(|_| StoreError::Interrupted)?;
-    sent.map(|()| revision)
+    let received = receiving.await.map_err(|_| StoreError::Interrupted)?;
+    sent?;
+    received.map_err(|_| StoreError::Interrupted)?;
+    Ok(revision)
 }
 
 async fn send_all(
@@ -76,6 +93,8 @@ async fn send_all(
             .fetch_all(&mut *connection)
             .await?;
         let Some(row) = rows.last() else {
+            // Nobody receives any more: that is said at the other end.
+            let _ = sender.send(Vec::new()).await;
             return Ok(());
         };
         last = row.try_get(KEY_COLUMNS + 3)?;

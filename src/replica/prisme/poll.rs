@@ -66,7 +66,8 @@ impl Shared {
         // Within the lock, so that changes are applied in their order.
         self.asker.forget_validated(&moved);
         if self.replica.pin().is_none() {
-            self.replica.load(&mut &*follower);
+            // All of it is in memory: it does not break off.
+            let _ = self.replica.load(&mut &*follower);
         } else if let Some(change) = &change {
             self.replica.apply(change);
         }

@@ -93,14 +93,16 @@ fn digests_of_another_pepper_find_nothing() {
         pepper: pepper.clone(),
         ..Config::default()
     });
-    replica.load(&mut Keys {
-        epoch: 1,
-        revision: 1,
-        entries: vec![
-            entry(1, 1, &[(digest(&token(1), pepper.as_ref()), None)]),
-            entry(2, 1, &[(digest(&token(2), None), None)]),
-        ],
-    });
+    replica
+        .load(&mut Keys {
+            epoch: 1,
+            revision: 1,
+            entries: vec![
+                entry(1, 1, &[(digest(&token(1), pepper.as_ref()), None)]),
+                entry(2, 1, &[(digest(&token(2), None), None)]),
+            ],
+        })
+        .unwrap();
     assert_eq!(principal(find(&replica, &token(1))).id, KeyId::new("k1"));
     assert!(is_unknown(&find(&replica, &token(2))));
 }
@@ -156,11 +158,13 @@ fn another_epoch_counts_its_revisions_anew() {
     principal(find(&replica, &token(1)));
     let mut other = plain(1, 1);
     Arc::make_mut(&mut other.record).id = KeyId::new("other");
-    replica.load(&mut Keys {
-        epoch: 2,
-        revision: 1,
-        entries: vec![other],
-    });
+    replica
+        .load(&mut Keys {
+            epoch: 2,
+            revision: 1,
+            entries: vec![other],
+        })
+        .unwrap();
     assert_eq!(principal(find(&replica, &token(1))).id, KeyId::new("other"));
     assert_eq!(replica.status().epoch, Some(Epoch(2)));
 }

@@ -20,6 +20,27 @@ struct Keys {
     entries: Vec<SecretEntry>,
 }
 
+/// One that breaks off after what it has.
+struct Broken(Keys);
+
+impl KeySource for Broken {
+    fn epoch(&self) -> Epoch {
+        self.0.epoch()
+    }
+
+    fn revision(&self) -> Revision {
+        self.0.revision()
+    }
+
+    fn entries(&mut self) -> Box<dyn Iterator<Item = SecretEntry> + '_> {
+        self.0.entries()
+    }
+
+    fn is_whole(&self) -> bool {
+        false
+    }
+}
+
 impl KeySource for Keys {
     fn epoch(&self) -> Epoch {
         Epoch(self.epoch)
@@ -99,10 +120,12 @@ fn removal(revision: u64, number: u32) -> Change {
 /// A replica that has these keys.
 fn replica(entries: Vec<SecretEntry>) -> Arc<Replica> {
     let replica = Replica::new(Config::default());
-    replica.load(&mut Keys {
-        epoch: 1,
-        revision: 1,
-        entries,
-    });
+    replica
+        .load(&mut Keys {
+            epoch: 1,
+            revision: 1,
+            entries,
+        })
+        .unwrap();
     replica
 }

@@ -202,7 +202,7 @@ proptest! {
         let mut epoch = 0;
         let mut under_way: Option<Rebuild> = None;
         let current = Current::with_overlay(usize::MAX);
-        current.load(&mut model.source(epoch));
+        current.load(&mut model.source(epoch)).unwrap();
         for step in steps {
             match step {
                 Step::Change(keys) => {
@@ -218,7 +218,7 @@ proptest! {
                 }
                 Step::Reload => {
                     epoch += 1;
-                    current.load(&mut model.source(epoch));
+                    current.load(&mut model.source(epoch)).unwrap();
                     // One that was under way must do no harm when it is finished.
                     if let Some(rebuild) = under_way.take() {
                         prop_assert!(current.install(&rebuild, rebuild.build()).is_none());

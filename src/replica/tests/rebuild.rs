@@ -3,18 +3,20 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Keys, digest, entry, plain, put, replica, token};
+use super::{Broken, Keys, digest, entry, plain, put, replica, token};
 use crate::authz::Revision;
 use crate::replica::current::{Applied, Current, Rebuild};
-use crate::wire::{Change, ChangeSink};
+use crate::wire::{Change, ChangeSink, Incomplete};
 
 fn loaded(overlay_keys_min: usize, keys: u32) -> Current {
     let current = Current::with_overlay(overlay_keys_min);
-    current.load(&mut Keys {
-        epoch: 1,
-        revision: 1,
-        entries: (0..keys).map(|number| plain(number, 1)).collect(),
-    });
+    current
+        .load(&mut Keys {
+            epoch: 1,
+            revision: 1,
+            entries: (0..keys).map(|number| plain(number, 1)).collect(),
+        })
+        .unwrap();
     current
 }
 
@@ -87,11 +89,13 @@ fn changes_beyond_the_limit_during_a_rebuild_make_the_next_one_due() {
 fn a_rebuild_of_a_state_that_was_replaced_is_void() {
     let current = loaded(0, 1);
     let rebuild = apply(&current, &change(2)).unwrap();
-    current.load(&mut Keys {
-        epoch: 2,
-        revision: 7,
-        entries: vec![plain(7, 7)],
-    });
+    current
+        .load(&mut Keys {
+            epoch: 2,
+            revision: 7,
+            entries: vec![plain(7, 7)],
+        })
+        .unwrap();
     let other = apply(&current, &change(8)).expect("its own rebuild, beside the void one");
     assert!(current.install(&rebuild, rebuild.build()).is_none());
     current.abandon(&rebuild);
@@ -100,6 +104,24 @@ fn a_rebuild_of_a_state_that_was_replaced_is_void() {
     assert!(snapshot.find(&digest(&token(8), None)).is_some());
     assert!(current.install(&other, other.build()).is_none());
     assert_eq!(changed_keys(&current), 0);
+}
+
+#[test]
+fn a_state_that_breaks_off_changes_nothing() {
+    let current = loaded(0, 1);
+    let rebuild = apply(&current, &change(2)).unwrap();
+    let broken = current.load(&mut Broken(Keys {
+        epoch: 2,
+        revision: 7,
+        entries: vec![plain(7, 7)],
+    }));
+    assert_eq!(broken, Err(Incomplete));
+    let snapshot = current.pin().unwrap();
+    assert_eq!(snapshot.revision(), Revision(2));
+    assert!(snapshot.find(&digest(&token(2), None)).is_some());
+    assert!(snapshot.find(&digest(&token(7), None)).is_none());
+    assert!(current.install(&rebuild, rebuild.build()).is_none());
+    assert_eq!(changed_keys(&current), 0, "the rebuild went on");
 }
 
 #[test]
@@ -138,11 +160,13 @@ fn where_two_keys_claim_a_digest_the_later_one_has_it() {
     let shared = [(digest(&token(1), None), None)];
     for [first, second] in [[3, 4], [4, 3]] {
         let current = Current::default();
-        current.load(&mut Keys {
-            epoch: 1,
-            revision: 4,
-            entries: vec![entry(1, first, &shared), entry(2, second, &shared)],
-        });
+        current
+            .load(&mut Keys {
+                epoch: 1,
+                revision: 4,
+                entries: vec![entry(1, first, &shared), entry(2, second, &shared)],
+            })
+            .unwrap();
         let snapshot = current.pin().unwrap();
         snapshot.check_invariants();
         let found = snapshot.find(&shared[0].0).unwrap();

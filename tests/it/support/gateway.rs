@@ -289,7 +289,7 @@ impl Setup {
         let (replica, source) = setup.followed.unwrap_or_else(|| {
             let replica = Replica::new(replica::Config::default());
             if setup.keys {
-                replica.load(&mut Keys);
+                replica.load(&mut Keys).unwrap();
             }
             (replica, Arc::new(Embedded))
         });
