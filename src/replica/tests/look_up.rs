@@ -9,7 +9,7 @@ use crate::authz::{
     KeyDigest, KeyId, KeyLookup, Pepper, Principal, Revision, Sha256Digest, Timestamp,
 };
 use crate::replica::{Config, Replica, Status};
-use crate::wire::{ChangeSink, Epoch, SecretDigest};
+use crate::wire::{Change, ChangeSink, Epoch, SecretDigest};
 
 fn find(replica: &Replica, token: &str) -> KeyLookup {
     replica.look_up(&replica.pin().expect("loaded"), &presented(token))
@@ -170,12 +170,27 @@ fn another_epoch_counts_its_revisions_anew() {
 }
 
 #[test]
+fn a_change_that_others_must_come_before_is_not_applied() {
+    let replica = replica(vec![plain(1, 1)]);
+    replica.apply(&put(3, vec![plain(2, 3)]));
+    assert_eq!(replica.status().revision, Revision(1));
+    assert!(is_unknown(&find(&replica, &token(2))));
+    let change = put(3, vec![plain(2, 3)]);
+    let previous = Revision(0);
+    replica.apply(&Change { previous, ..change });
+    assert_eq!(replica.status().revision, Revision(3));
+    principal(find(&replica, &token(2)));
+}
+
+#[test]
 fn the_status_counts() {
     let replica = replica(vec![plain(1, 1), plain(2, 1)]);
     for number in [1, 1, 2, 3] {
         find(&replica, &token(number));
     }
-    replica.apply(&put(5, vec![plain(2, 5), plain(4, 5)]));
+    let change = put(5, vec![plain(2, 5), plain(4, 5)]);
+    let previous = Revision(1);
+    replica.apply(&Change { previous, ..change });
     replica.apply(&put(5, vec![plain(6, 5)]));
     find(&replica, &token(2));
     let expected = Status {
