@@ -59,6 +59,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("indicatif", &["cli"]),
     ("reqwest", &["replica", "cli"]),
+    ("rustix", &["replica", "app"]),
     ("rustls", &["replica"]),
     ("backon", &["replica"]),
     ("hyper", &["cli", "control"]),

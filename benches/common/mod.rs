@@ -116,8 +116,10 @@ pub fn entry(i: u64) -> SecretEntry {
     }
 }
 
-struct Generated {
-    keys: u64,
+/// All keys up to a number, as a source has them.
+pub struct Generated {
+    /// How many.
+    pub keys: u64,
 }
 
 impl KeySource for Generated {

@@ -1,7 +1,9 @@
 //! The only clock. Everything below this floor is given `now`.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::authz::Timestamp;
 use crate::replica::{Moment, MomentClock};
@@ -16,11 +18,20 @@ pub fn system() -> Clock {
 
 /// The machine's clock, with the one that nobody sets beside it.
 pub fn moments() -> MomentClock {
-    let began = Instant::now();
+    let began = steady();
     Arc::new(move || Moment {
-        steady: began.elapsed(),
+        steady: steady().saturating_sub(began),
         time: now(),
     })
+}
+
+/// What has passed since the machine was started, the time that it slept included: a copy of the keys gets old in it.
+fn steady() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::new(
+        now.tv_sec.try_into().unwrap_or(0),
+        now.tv_nsec.try_into().unwrap_or(0),
+    )
 }
 
 /// The moment of the call, by the machine's clock.

@@ -70,7 +70,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Every fault of one file, in the order of their places; never empty.
+/// Every fault of one file and those that it names, in the order of their places; never empty.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", lines(.0))]
 pub struct Mistakes(Vec<Mistake>);
@@ -96,7 +96,7 @@ impl From<Mistake> for Mistakes {
 
 /// Sorts by place and drops repetitions.
 pub(super) fn in_order(list: &mut Vec<Mistake>) {
-    list.sort_by(|a, b| (a.mark, &a.key, &a.message).cmp(&(b.mark, &b.key, &b.message)));
+    list.sort();
     list.dedup();
 }
 

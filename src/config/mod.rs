@@ -4,7 +4,7 @@
 //! (`check`) → read into them → resolved, field against field, into the `Config` of each component (`resolve`).
 //! Each step reports all that it finds and hands on what is usable, so that one run names every mistake.
 //!
-//! Opens no other file, no socket and no database, and starts nothing.
+//! Opens no other file than the list of refused keys that it may name, no socket and no database, and starts nothing.
 
 mod advise;
 mod check;
@@ -76,7 +76,11 @@ pub fn load_text(
 ) -> Result<Resolved, Mistakes> {
     let mut faults = Vec::new();
     let resolved = read(text, variables, flags, &mut faults);
-    let in_file = |mistake: Mistake| mistake.in_file(name);
+    let in_file = |mistake: Mistake| match mistake.file.is_empty() {
+        true => mistake.in_file(name),
+        // It is in a file that this one names.
+        false => mistake,
+    };
     match (
         resolved,
         Mistakes::from_list(faults.into_iter().map(in_file).collect()),

@@ -19,13 +19,14 @@ fn resolved(text: &str) -> Resolved {
     load_text("test.yaml", text, &unset, Flags::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The full file with the other source of keys, which stands there as a comment.
+/// The full file with the other source of keys, which stands there as a comment, and with a list of refused keys.
 fn full_with_prisme() -> String {
     let (before, rest) = FULL.split_once("  embedded:\n").expect("a source");
     let (_, rest) = rest.split_once("  # prisme:\n").expect("another");
     let (prisme, after) = rest.split_once("\n\n").expect("an end");
     let prisme = prisme.replace("\n  #   ", "\n    ");
     let prisme = prisme.trim_start_matches("  #   ");
+    let before = before.replace("# deny: /etc/keyward/denied", "deny: /dev/null");
     format!("{before}  prisme:\n    {prisme}\n\n{after}")
 }
 

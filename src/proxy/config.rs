@@ -5,12 +5,14 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 
 use crate::authz::Rulebook;
+use crate::replica::DenyList;
 
 /// All that a gateway is started with.
 #[derive(Debug)]
@@ -88,6 +90,8 @@ pub struct Rules {
     pub errors: ErrorStyle,
     /// Limits that hold before a route is chosen.
     pub limits: Limits,
+    /// Keys that are refused whatever their source says.
+    pub denied: Option<Arc<DenyList>>,
     /// Whether requests are logged.
     pub access_log: bool,
 }

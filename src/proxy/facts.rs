@@ -94,8 +94,7 @@ fn look_up(
         let Some(snapshot) = replica.pin() else {
             return Ok(KeyLookup::Unavailable);
         };
-        let secret = replica.secret(&snapshot, key);
-        let found = replica.look_up_secret(&snapshot, &secret);
+        let (secret, found) = replica.find(&snapshot, key);
         let lookup = match asked {
             Some(asked) => asked.settle(found),
             None => match source.settle(key, &secret, found) {

@@ -106,6 +106,7 @@ impl Gateway {
             clock: around.clock,
             draining: stop.subscribe(),
         });
+        commons.replica.deny(config.rules.denied.clone());
         let regime = Regime::new(config.rules, Arc::clone(&commons), None);
         Ok(Self {
             addresses: listeners
@@ -173,13 +174,18 @@ impl Gateway {
         Ok(())
     }
 
-    /// Puts other rules in force. Requests that have begun end under the former ones.
+    /// Puts other rules in force. Requests that have begun end under the former ones, unless their keys are on a new
+    /// list of keys that are refused: those have ended when this returns.
     pub async fn reload(&self, rules: Rules) {
         let former = self.regime.load_full();
+        let denied = rules.denied.clone();
         let regime = Regime::new(rules, Arc::clone(&self.commons), Some(&former));
         resolve_first(&regime.upstreams).await;
         self.regime.store(Arc::new(regime));
         self.look_after_upstreams();
+        if self.commons.replica.deny(denied) {
+            self.reaper().end_dead(|_| true).await;
+        }
     }
 
     /// What ends the traffic of keys that have died.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwapOption;
 
 use super::base::Base;
+use super::denied::DenyList;
 use super::snapshot::Snapshot;
 use crate::wire::{Change, Incomplete, KeySource};
 
@@ -28,6 +29,8 @@ pub(super) struct Current {
 struct Writer {
     /// How many states were loaded.
     generation: u64,
+    /// What every snapshot from now on refuses.
+    denied: Option<Arc<DenyList>>,
     /// What was applied since the rebuild that is under way began.
     since: Option<Vec<Change>>,
 }
@@ -78,13 +81,28 @@ impl Current {
     /// Takes a whole state, built aside: one that breaks off changes nothing. A rebuild that is under way becomes
     /// void.
     pub(super) fn load(&self, source: &mut dyn KeySource) -> Result<(), Incomplete> {
+        // It may come over a network: nobody waits for it.
+        let mut snapshot = Snapshot::load(source)?;
         let mut writer = self.lock();
-        let generation = writer.generation + 1;
-        let snapshot = Snapshot::load(source, generation)?;
-        writer.generation = generation;
+        writer.generation += 1;
         writer.since = None;
+        snapshot.generation = writer.generation;
+        snapshot.denied.clone_from(&writer.denied);
         self.snapshot.store(Some(Arc::new(snapshot)));
         Ok(())
+    }
+
+    /// Puts another list of keys that are refused in force: the next `pin` sees it. Says whether it is another.
+    pub(super) fn deny(&self, denied: Option<Arc<DenyList>>) -> bool {
+        let mut writer = self.lock();
+        if writer.denied == denied {
+            return false;
+        }
+        writer.denied.clone_from(&denied);
+        if let Some(present) = self.pin() {
+            self.snapshot.store(Some(Arc::new(present.denying(denied))));
+        }
+        true
     }
 
     /// Applies a change: the next `pin` sees it. Gives the task of a rebuild when one is due.

@@ -6,6 +6,7 @@
 
 mod base;
 mod current;
+mod denied;
 mod digests;
 #[cfg(feature = "prisme")]
 mod http;
@@ -14,6 +15,8 @@ mod overlay;
 mod principals;
 #[cfg(feature = "prisme")]
 pub mod prisme;
+#[cfg(feature = "remote")]
+pub mod remote;
 mod snapshot;
 mod source;
 mod state_file;
@@ -30,10 +33,11 @@ use self::current::{Applied, Current, Rebuild};
 use self::principals::Principals;
 use self::usage::UsageCounts;
 use crate::authz::{
-    KeyDigest, KeyId, KeyLookup, Pepper, PresentedKey, Principal, Revision, Timestamp,
+    KeyDigest, KeyId, KeyLookup, KeyStatus, Pepper, PresentedKey, Principal, Revision, Timestamp,
 };
 use crate::wire::{Change, ChangeSink, Epoch, Incomplete, KeySource, SecretDigest};
 
+pub use self::denied::{BadLine, DENIED_BYTES_MAX, DENIED_MAX, DeniedAt, DenyList};
 #[cfg(feature = "prisme")]
 pub use self::http::{http_client, http_client_without_tls};
 pub use self::moment::{Moment, MomentClock};
@@ -126,10 +130,42 @@ impl Replica {
         self.current.pin()
     }
 
+    /// Has the keys on a list refused from now on, whatever else is said of them; `None`: no others. Says whether that
+    /// is another list than before.
+    pub fn deny(&self, denied: Option<Arc<DenyList>>) -> bool {
+        self.current.deny(denied.filter(|list| !list.is_empty()))
+    }
+
     /// Finds a key that was presented, compiled. The snapshot decides what exists; a key that it does not have
     /// is unknown, and one whose record cannot be read is unavailable.
     pub fn look_up(&self, snapshot: &Snapshot, key: &PresentedKey<'_>) -> KeyLookup {
-        self.look_up_secret(snapshot, &self.secret(snapshot, key))
+        self.find(snapshot, key).1
+    }
+
+    /// The same with the secret that it is found by.
+    pub fn find(&self, snapshot: &Snapshot, key: &PresentedKey<'_>) -> (SecretDigest, KeyLookup) {
+        let secret = self.secret(snapshot, key);
+        let found = self.look_up_secret(snapshot, &secret);
+        let is_denied = |denied: &DenyList| denied.find_presented(key).is_some();
+        match snapshot.denied().is_some_and(is_denied) {
+            true => (secret, revoked(found)),
+            false => (secret, found),
+        }
+    }
+
+    /// Where the list of keys that are refused names this one, by its id, its secret or as it was presented.
+    pub fn denied_at<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        id: &KeyId,
+        key: Option<&PresentedKey<'_>>,
+    ) -> Option<DeniedAt<'s>> {
+        let denied = snapshot.denied()?;
+        denied.find_id(id).or_else(|| {
+            let secret = self.secret(snapshot, key?);
+            let found = denied.find(id, &secret);
+            found.or_else(|| denied.find_presented(key?))
+        })
     }
 
     /// The secret that a presented key is, as the snapshot has it: by its BLAKE3, unless only its SHA-256 is there.
@@ -152,19 +188,29 @@ impl Replica {
             self.unknown.fetch_add(1, Ordering::Relaxed);
             return KeyLookup::Unknown;
         };
-        match self.principals.of(&digest, &found, snapshot) {
-            Some(principal) => KeyLookup::Found {
-                principal,
-                retired_at: found.retired_at(),
-            },
-            None => KeyLookup::Unavailable,
-        }
+        let Some(principal) = self.principals.of(&digest, &found, snapshot) else {
+            return KeyLookup::Unavailable;
+        };
+        let denied = snapshot.denied();
+        let is_denied = denied.is_some_and(|denied| denied.find(&principal.id, secret).is_some());
+        let found = KeyLookup::Found {
+            principal,
+            retired_at: found.retired_at(),
+        };
+        if is_denied { revoked(found) } else { found }
     }
 
     /// Finds a key by its public name and compiles it, for people who ask why.
     pub fn by_id(&self, snapshot: &Snapshot, id: &KeyId) -> Option<Arc<Principal>> {
         let record = snapshot.record(id)?;
-        Some(Arc::new(Principal::compile(&record)))
+        let mut principal = Principal::compile(&record);
+        if snapshot
+            .denied()
+            .is_some_and(|denied| denied.find_id(id).is_some())
+        {
+            principal.status = KeyStatus::Revoked;
+        }
+        Some(Arc::new(principal))
     }
 
     /// Counts a use of a key.
@@ -226,6 +272,21 @@ impl ChangeSink for Replica {
                 );
             }
         }
+    }
+}
+
+/// A key that is there, as one that was switched off for ever.
+fn revoked(found: KeyLookup) -> KeyLookup {
+    match found {
+        KeyLookup::Found { principal, .. } => {
+            let mut principal = Principal::clone(&principal);
+            principal.status = KeyStatus::Revoked;
+            KeyLookup::Found {
+                principal: Arc::new(principal),
+                retired_at: None,
+            }
+        }
+        other @ (KeyLookup::Unknown | KeyLookup::Unavailable) => other,
     }
 }
 

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::base::{Base, BaseFound, Builder};
+use super::denied::DenyList;
 use super::overlay::{Live, Overlaid, Overlay};
-use crate::authz::{Family, KeyId, KeyRecord, Revision, Timestamp};
-use crate::wire::{Change, Epoch, Incomplete, KeySource, SecretDigest};
+use crate::authz::{Family, KeyId, KeyRecord, KeyStatus, Revision, Timestamp};
+use crate::wire::{Change, Epoch, Incomplete, KeySource, Secret, SecretDigest, SecretEntry};
 
 /// Keys that a base is prepared for at most on the word of its source; more are taken, at the price of growing.
 const EXPECTED_KEYS_MAX: usize = 16 * 1024 * 1024;
@@ -21,11 +22,13 @@ pub struct Snapshot {
     keys: u64,
     base: Arc<Base>,
     overlay: Overlay,
+    /// Keys that are refused all the same.
+    pub(super) denied: Option<Arc<DenyList>>,
 }
 
 impl Snapshot {
-    /// The state that a source has, all of it.
-    pub(super) fn load(source: &mut dyn KeySource, generation: u64) -> Result<Self, Incomplete> {
+    /// The state that a source has, all of it, before it is put in place.
+    pub(super) fn load(source: &mut dyn KeySource) -> Result<Self, Incomplete> {
         let (epoch, revision) = (source.epoch(), source.revision());
         let entries = source.entries();
         let mut builder = Builder::with_capacity(entries.size_hint().0.min(EXPECTED_KEYS_MAX));
@@ -35,12 +38,13 @@ impl Snapshot {
         }
         let base = Arc::new(builder.finish());
         Ok(Self {
-            generation,
+            generation: 0,
             epoch,
             revision,
             keys: base.len() as u64,
             base,
             overlay: Overlay::default(),
+            denied: None,
         })
     }
 
@@ -55,6 +59,20 @@ impl Snapshot {
             keys: self.keys.saturating_add_signed(growth),
             base: Arc::clone(&self.base),
             overlay,
+            denied: self.denied.clone(),
+        }
+    }
+
+    /// This state with another list of keys that are refused.
+    pub(super) fn denying(&self, denied: Option<Arc<DenyList>>) -> Self {
+        Self {
+            generation: self.generation,
+            epoch: self.epoch,
+            revision: self.revision,
+            keys: self.keys,
+            base: Arc::clone(&self.base),
+            overlay: self.overlay.clone(),
+            denied,
         }
     }
 
@@ -85,6 +103,7 @@ impl Snapshot {
             keys: self.keys,
             base: Arc::new(base),
             overlay,
+            denied: self.denied.clone(),
         }
     }
 
@@ -101,6 +120,11 @@ impl Snapshot {
     /// How many keys there are.
     pub fn keys(&self) -> u64 {
         self.keys
+    }
+
+    /// The keys that are refused all the same, where there are any.
+    pub(super) fn denied(&self) -> Option<&DenyList> {
+        self.denied.as_deref()
     }
 
     /// How many keys differ from the base.
@@ -136,6 +160,27 @@ impl Snapshot {
         }
     }
 
+    /// The secrets of this key; none when there is no such key.
+    pub fn secrets(&self, id: &KeyId) -> Vec<Secret> {
+        match self.overlay.key(id.as_str()) {
+            Overlaid::Is(entry) => entry.secrets.clone(),
+            Overlaid::Gone => Vec::new(),
+            Overlaid::AsInBase => self.base.secrets(id).collect(),
+        }
+    }
+
+    /// Every key with its secrets, made one after another.
+    pub fn entries(&self) -> impl Iterator<Item = SecretEntry> {
+        let in_base = self
+            .base
+            .entries(|id| !matches!(self.overlay.key(id), Overlaid::AsInBase));
+        let changed = self
+            .overlay
+            .entries()
+            .map(|entry| SecretEntry::clone(entry));
+        in_base.chain(changed)
+    }
+
     /// Checks what look-ups rely on.
     #[cfg(test)]
     pub(super) fn check_invariants(&self) {
@@ -169,6 +214,15 @@ impl<'s> Found<'s> {
             Place::Base(found) => found.retired_at(),
             Place::Overlay(live) => live.retired_at,
         }
+    }
+
+    /// Whether it is its key's current secret, and the key is not switched off.
+    pub fn is_live(&self) -> bool {
+        let status = match self.0 {
+            Place::Base(found) => found.status(),
+            Place::Overlay(live) => Some(live.entry.record.status),
+        };
+        status == Some(KeyStatus::Active) && self.retired_at().is_none()
     }
 
     /// The key's record. `None` would mean that the snapshot is damaged: nothing can be said of the key.

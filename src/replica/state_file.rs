@@ -52,6 +52,12 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
     },
+    /// Somebody else may have written it.
+    #[error("the state file {} belongs to another user: it is not used", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is not what was written.
     #[error("the state file {} is damaged ({why}): it is not used", path.display())]
     Damaged {

@@ -204,3 +204,66 @@ fn what_is_no_request_is_a_usage_error() {
         assert_eq!(ended.code, Some(2), "{args:?}: {ended:?}");
     }
 }
+
+/// A configuration on the database of a quickstart, with a list of refused keys.
+fn denying(quickstart: &Quickstart, list: &str) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let denied = directory.path().join("denied");
+    std::fs::write(&denied, list).expect("a file");
+    let text = std::fs::read_to_string(CONFIGURATION).expect("the configuration");
+    let text = text.replace(
+        "credentials:\n",
+        &format!("credentials:\n  deny: {}\n", denied.display()),
+    );
+    let file = directory.path().join("keyward.yaml");
+    std::fs::write(&file, text).expect("a file");
+    let file = file.display().to_string();
+    assert!(quickstart.dir().exists());
+    (directory, file)
+}
+
+#[test]
+fn a_key_on_the_list_of_refused_keys_is_told_with_its_line() {
+    let quickstart = Quickstart::start();
+    let key = quickstart.key("org");
+    let digest = blake3::hash(key.as_bytes()).to_hex();
+    let (_directory, file) = denying(&quickstart, &format!("# lost\nblake3:{digest}\n"));
+    let mut command = keyward();
+    command.env("KEYWARD_DATA", quickstart.dir()).args([
+        "explain",
+        "--config",
+        &file,
+        "--json",
+        "--key",
+        "-",
+        "GET",
+        "/v1/agents/a1",
+    ]);
+    let said = as_json(&finish(&mut command, key));
+    assert_eq!(
+        (&said["status"], &said["reason"]),
+        (&json!(401), &json!("revoked_key"))
+    );
+    let steps = said["steps"].to_string();
+    assert!(steps.contains("denied:2"), "{steps}");
+}
+
+#[test]
+fn every_bad_line_of_the_list_is_a_mistake_of_the_configuration() {
+    let quickstart = Quickstart::start();
+    let key = quickstart.key("org");
+    let (_directory, file) = denying(&quickstart, &format!("fine\ntwo words\n{key}\n"));
+    let checked = run(&["check", "--config", &file], "");
+    assert_eq!(checked.code, Some(1));
+    for place in ["denied:2:1:", "denied:3:1:"] {
+        assert!(checked.stderr.contains(place), "{}", checked.stderr);
+    }
+    assert!(!checked.stderr.contains(key));
+    std::fs::remove_file(file.replace("keyward.yaml", "denied")).expect("it is there");
+    let checked = run(&["check", "--config", &file], "");
+    assert!(
+        checked.stderr.contains("credentials.deny: "),
+        "{}",
+        checked.stderr
+    );
+}

@@ -173,8 +173,16 @@ fn a_reload_that_fails_changes_nothing_and_says_so() {
             "",
         )
     };
+    let denied = served.directory().join("denied");
+    std::fs::write(&denied, "a key\n").unwrap();
+    let denying = format!(
+        "credentials: {{ deny: {} }}\n{}",
+        denied.display(),
+        configuration(served.directory(), &["/new"], "30s")
+    );
     for (text, word) in [
         ("listen: [".to_owned(), "keyward.yaml:"),
+        (denying, "denied:1:1:"),
         (
             configuration(served.directory(), &["/new", "/new"], "30s"),
             "keyward.yaml:",
@@ -197,7 +205,7 @@ fn a_reload_that_fails_changes_nothing_and_says_so() {
         );
     }
     signal(served.child.id(), "HUP");
-    served.event("not reloaded", 4);
+    served.event("not reloaded", 5);
     served.write(&configuration(served.directory(), &["/new"], "30s"));
     assert!(reload(&served).status < 300);
     assert_eq!(served.reason("/new"), NO_UPSTREAM);

@@ -73,6 +73,8 @@ mod prisme_support;
 #[cfg(feature = "proxy")]
 mod proxy_connection;
 #[cfg(feature = "proxy")]
+mod proxy_denied;
+#[cfg(feature = "proxy")]
 mod proxy_forward;
 #[cfg(feature = "proxy")]
 mod proxy_identity;

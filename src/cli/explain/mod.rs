@@ -156,6 +156,7 @@ impl Keys {
             }
             (None, None) => {}
         }
+        replica.deny(resolved.proxy.rules.denied.clone());
         let snapshot = replica.pin().ok_or_else(|| {
             Failure::told(
                 "the configuration has no keys on this machine: `explain` needs `keys.embedded`, or what `keyward run` has kept in the file `keys.prisme.state`",
@@ -254,6 +255,16 @@ fn explain(asked: &Asked, rulebook: &Rulebook, keys: &Keys, named: Option<KeyRec
         KeyLookup::Unknown | KeyLookup::Unavailable => None,
     };
     note(&mut steps, "key", found_in_words(record.as_ref(), &lookup));
+    if let Some(record) = &record {
+        let shown = named.is_none().then_some(&pending.key);
+        if let Some(at) = keys.replica.denied_at(&keys.snapshot, &record.id, shown) {
+            note(
+                &mut steps,
+                "denied",
+                format!("the list of refused keys names it: {at}"),
+            );
+        }
+    }
     let decision = rulebook.conclude(&pending, lookup, &facts, clock::now());
     Report::new(&decision, routes, record.as_ref(), steps)
 }

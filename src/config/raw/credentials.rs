@@ -22,6 +22,10 @@ pub struct Credentials {
     /// A secret mixed into every stored digest, so that a leaked database is useless without it. It cannot be changed
     /// without making all keys anew. Empty: none.
     pub pepper: String,
+    /// A file of keys that are refused whatever their source says, one a line: a key's id, or `blake3:HEX` or
+    /// `sha256:HEX` of the key; `#` begins a comment. Read again at every reload, which also ends the traffic of the
+    /// keys on it; works without a control plane.
+    pub deny: Option<String>,
 }
 
 impl Default for Credentials {
@@ -32,6 +36,7 @@ impl Default for Credentials {
             user_tokens_from: vec![UserTokenSource::Bearer],
             forward: Forward::default(),
             pepper: String::new(),
+            deny: None,
         }
     }
 }

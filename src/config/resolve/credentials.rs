@@ -1,13 +1,19 @@
-//! Credentials and identity: places that requests carry keys in, and names that upstreams are told them by.
+//! Credentials and identity: places that requests carry keys in, names that upstreams are told them by, and the list of
+//! keys that are refused.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::super::mistake::Mistake;
+use super::super::mistake::{Mark, Mistake};
 use super::super::node::Spot;
 use super::super::raw::{Credentials, Identity, Source, UserTokenSource};
 use super::super::scalar::Header;
 use crate::authz::{self, CredentialRules, CredentialSource, Pepper};
 use crate::proxy::{IdentityConfig, NamePattern};
+use crate::replica::{BadLine, DENIED_BYTES_MAX, DenyList};
 
 /// Headers that carry no key and no identity, because they mean something else.
 const TAKEN: [&str; 10] = [
@@ -45,6 +51,45 @@ pub(super) fn credentials(
         push_once(source, &mut rules.user_tokens_from, &at, faults);
     }
     (rules, Pepper::derive(&raw.pepper))
+}
+
+/// The keys that are refused all the same, from their file.
+pub(super) fn denied(
+    raw: &Credentials,
+    root: &Spot<'_>,
+    pepper: Option<&Pepper>,
+    faults: &mut Vec<Mistake>,
+) -> Option<Arc<DenyList>> {
+    let file = raw.deny.as_deref()?;
+    let at = root.key("credentials").key("deny");
+    let text = match read_list(file) {
+        Ok(text) => text,
+        Err(why) => {
+            faults.push(at.mistake(format!("`{file}` {why}")));
+            return None;
+        }
+    };
+    match DenyList::parse(file, &text, pepper) {
+        Ok(list) => Some(Arc::new(list)),
+        Err(bad) => {
+            faults.extend(bad.into_iter().map(|BadLine { line, message }| {
+                Mistake::at(Mark { line, column: 1 }, "", message).in_file(file)
+            }));
+            None
+        }
+    }
+}
+
+fn read_list(file: &str) -> Result<String, String> {
+    let unreadable = |error| format!("cannot be read: {error}");
+    let opened = File::open(file).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    let read = opened.take(DENIED_BYTES_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(unreadable)?;
+    if bytes.len() as u64 > DENIED_BYTES_MAX {
+        return Err(format!("is longer than {DENIED_BYTES_MAX} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|_| "is no text".to_owned())
 }
 
 fn push_once<T: PartialEq>(source: T, list: &mut Vec<T>, at: &Spot<'_>, faults: &mut Vec<Mistake>) {

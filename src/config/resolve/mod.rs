@@ -56,6 +56,7 @@ pub(super) fn resolve(
     let control = listen::control(file, root, flags, faults);
     let prisme = prisme::prisme(file, root, faults);
     let (credentials, pepper) = credentials::credentials(&file.credentials, root, faults);
+    let denied = credentials::denied(&file.credentials, root, pepper.as_ref(), faults);
     let identity = credentials::identity(&file.identity, &root.key("identity"), faults);
     let limits = limits(&file.limits, &root.key("limits"), faults);
     let upstreams = upstream::upstreams(file, &root.key("upstreams"), faults);
@@ -75,6 +76,7 @@ pub(super) fn resolve(
             identity,
             errors: errors(file.errors),
             limits,
+            denied,
             access_log: file.access_log == AccessLog::Json,
         },
     };

@@ -8,11 +8,12 @@ mod records;
 mod table;
 
 use std::fmt;
+use std::sync::Arc;
 
 use self::codec::{RecordView, Shared};
 use self::records::{Parts, Records};
 use self::table::{Row, Table};
-use crate::authz::{Family, KeyId, KeyRecord, Revision, Timestamp};
+use crate::authz::{Family, KeyId, KeyRecord, KeyStatus, Revision, Timestamp};
 use crate::wire::{Secret, SecretDigest, SecretEntry};
 
 /// See the head of this file.
@@ -57,6 +58,25 @@ impl Base {
             .number(id.as_str())
             .into_iter()
             .flat_map(|number| self.table.rows_of(number).map(Row::secret))
+    }
+
+    /// The keys with their secrets, but those of which `left_out` says so by their id.
+    pub(super) fn entries(
+        &self,
+        left_out: impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = SecretEntry> {
+        let numbers = 0..u32::try_from(self.len()).unwrap_or(Row::LAST);
+        numbers.filter_map(move |number| {
+            let view = self
+                .records
+                .view(number)
+                .filter(|view| !left_out(view.id))?;
+            let secrets = self.table.rows_of(number).map(Row::secret);
+            Some(SecretEntry {
+                record: Arc::new(view.decode()?),
+                secrets: secrets.collect(),
+            })
+        })
     }
 
     /// Bytes of memory that it takes.
@@ -106,6 +126,11 @@ impl BaseFound<'_> {
     /// When the secret was or will be rotated away.
     pub(super) fn retired_at(&self) -> Option<Timestamp> {
         self.row.retired_at()
+    }
+
+    /// The key's stored status. `None` would mean that the base is damaged.
+    pub(super) fn status(&self) -> Option<KeyStatus> {
+        Some(self.base.records.view(self.row.key)?.status)
     }
 
     /// The key's record. `None` would mean that the base is damaged.

@@ -212,9 +212,8 @@ impl Follower {
         };
         let mut moved = Vec::new();
         for key in keys {
-            change
-                .put
-                .extend(followed.take_listed(key, ended, next, &mut moved));
+            let put = followed.take_listed(key, ended, next, &mut moved);
+            change.put.extend(put);
         }
         let changed = !(change.put.is_empty() && change.removed.is_empty());
         Ok(Taken {
@@ -256,9 +255,8 @@ impl Follower {
             put: followed.unbind_from_others(digest, &key.record.id, next),
             removed: Vec::new(),
         };
-        change
-            .put
-            .extend(followed.bind(key, digest, (began, named), next));
+        let put = followed.bind(key, digest, (began, named), next);
+        change.put.extend(put);
         let change = (!change.put.is_empty()).then_some(change);
         Learned::Bound(change.map(|change| self.step(change)))
     }

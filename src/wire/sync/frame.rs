@@ -133,6 +133,16 @@ impl FrameReader {
         Ok(Some(payload))
     }
 
+    /// Frames what follows the last payload that was read.
+    pub fn writer(&self) -> FrameWriter {
+        FrameWriter(self.chain.clone())
+    }
+
+    /// Bytes that came and belong to no payload that was read.
+    pub fn unread(&self) -> usize {
+        self.bytes.len() - self.consumed
+    }
+
     /// Whether everything that came was read: a stream may end here.
     pub fn is_at_boundary(&self) -> bool {
         self.consumed == self.bytes.len()

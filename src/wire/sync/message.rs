@@ -2,6 +2,7 @@
 //!
 //! A snapshot is `Begin`, any number of `Put`, `End`. A change is any number of `Put` and `Removed`, then `Apply`.
 
+use std::borrow::Borrow;
 use std::time::Duration;
 
 use crate::authz::{KeyId, Revision};
@@ -168,10 +169,10 @@ pub fn encode_change(change: &Change) -> Vec<Vec<u8>> {
 }
 
 /// The payloads of keys, each of about 64 KiB.
-pub fn encode_entries<'e>(
-    entries: impl IntoIterator<Item = &'e SecretEntry>,
+pub fn encode_entries<E: Borrow<SecretEntry>>(
+    entries: impl IntoIterator<Item = E>,
 ) -> impl Iterator<Item = Vec<u8>> {
-    lists(entries, PUT, |to, entry| to.entry(entry))
+    lists(entries, PUT, |to, entry| to.entry(entry.borrow()))
 }
 
 fn lists<T>(

@@ -87,7 +87,10 @@ proptest! {
                 Message::Put(entries) => assembly.put(entries).unwrap(),
                 Message::Removed(ids) => assembly.remove(ids).unwrap(),
                 Message::Apply { previous, revision } => whole.push(assembly.finish(previous, revision)),
-                other => panic!("{other:?}"),
+                other @ (Message::Begin { .. }
+                | Message::End { .. }
+                | Message::Heartbeat { .. }
+                | Message::Resync) => panic!("{other:?}"),
             }
         }
         prop_assert_eq!(whole, [change]);

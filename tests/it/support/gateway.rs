@@ -17,7 +17,7 @@ use keyward::proxy::{
     Limits, ListenAddr, ListenerConfig, Retries, RouteSettings, Rules, Surroundings, Timeouts,
     UpstreamConfig,
 };
-use keyward::replica::{self, Replica, Source, SourceStatus};
+use keyward::replica::{self, DenyList, Replica, Source, SourceStatus};
 use keyward::telemetry::{AccessLog, Metrics};
 use keyward::wire::{Change, ChangeSink, Epoch, KeySource, Secret, SecretDigest, SecretEntry};
 
@@ -47,6 +47,7 @@ pub struct Setup {
     pub keys: bool,
     pub listeners: Vec<ListenerConfig>,
     pub clock: Clock,
+    pub denied: Option<Arc<DenyList>>,
     /// In place of keys of its own.
     pub followed: Option<(Arc<Replica>, Arc<dyn Source>)>,
 }
@@ -89,6 +90,7 @@ impl Setup {
             keys: true,
             listeners: vec![ListenAddr::Tcp(([127, 0, 0, 1], 0).into()).into()],
             clock: Arc::new(|| NOW),
+            denied: None,
             followed: None,
         }
     }
@@ -165,6 +167,7 @@ impl Setup {
             identity: self.identity.clone(),
             errors: self.errors,
             limits: self.limits.clone(),
+            denied: self.denied.clone(),
             access_log: true,
         }
     }
