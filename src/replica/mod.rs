@@ -8,7 +8,7 @@ mod base;
 mod current;
 mod denied;
 mod digests;
-#[cfg(feature = "prisme")]
+#[cfg(any(feature = "prisme", feature = "remote"))]
 mod http;
 mod moment;
 mod overlay;
@@ -38,7 +38,7 @@ use crate::authz::{
 use crate::wire::{Change, ChangeSink, Epoch, Incomplete, KeySource, SecretDigest};
 
 pub use self::denied::{BadLine, DENIED_BYTES_MAX, DENIED_MAX, DeniedAt, DenyList};
-#[cfg(feature = "prisme")]
+#[cfg(any(feature = "prisme", feature = "remote"))]
 pub use self::http::{http_client, http_client_without_tls};
 pub use self::moment::{Moment, MomentClock};
 pub use self::snapshot::{Found, Snapshot};

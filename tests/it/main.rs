@@ -88,6 +88,10 @@ mod proxy_refusals;
 mod proxy_upstreams;
 #[cfg(feature = "control")]
 mod python_clients;
+#[cfg(feature = "cli")]
+mod remote_faults;
+#[cfg(feature = "cli")]
+mod remote_support;
 mod request_allocations;
 #[cfg(feature = "proxy")]
 mod support;

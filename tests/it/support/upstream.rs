@@ -117,7 +117,7 @@ async fn serve(
     }
 }
 
-pub(super) async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Received> {
+pub async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Received> {
     let end = loop {
         if let Some(at) = buffer.windows(4).position(|w| w == b"\r\n\r\n") {
             break at + 4;

@@ -1,0 +1,271 @@
+//! A gateway and a control plane between which everything goes wrong that can: cuts at every byte, repetitions, gaps,
+//! silence, and no control plane at all.
+
+use std::time::Duration;
+
+use keyward::authz::{KeyStatus, Revision};
+use keyward::replica::Source as _;
+use keyward::wire::sync::{Message, OnStale, encode_change};
+use keyward::wire::{Change, Epoch};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::remote_support::{Control, EPOCH, Following, Hands, config, entry, follow, id, put};
+
+const ACTIVE: KeyStatus = KeyStatus::Active;
+const REVOKED: KeyStatus = KeyStatus::Revoked;
+
+/// A control plane, and a gateway that has keys 1 to 3 of it as of revision 5.
+async fn following() -> (Control, Following) {
+    let mut control = Control::start().await;
+    let following = follow(config(vec![control.url.clone()]), &Hands::default());
+    let entries = (1..=3).map(|number| entry(number, ACTIVE)).collect();
+    control.give(EPOCH, 5, entries).await;
+    (control, following)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_holds_when_it_is_acknowledged() {
+    let (mut control, following) = following().await;
+    let mut stream = control.asked_after(5).await.open().await;
+    control.acknowledged(5).await;
+    stream.change(&put(6, entry(2, REVOKED))).await;
+    control.acknowledged(6).await;
+    assert_eq!(following.status_of(2), Some(REVOKED));
+    assert_eq!(following.status_of(1), Some(ACTIVE));
+}
+
+/// S1.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_cut_at_any_byte_is_applied_whole_or_not_at_all() {
+    let (mut control, following) = following().await;
+    let change = |revision: u64| Change {
+        previous: Revision(revision - 1),
+        revision: Revision(revision),
+        put: Vec::new(),
+        removed: vec![id(1)],
+    };
+    let (mut revision, mut cut) = (5, 0);
+    loop {
+        let mut stream = control.asked_after(revision).await.open().await;
+        // Two heartbeats, after which nothing counts as failing any more.
+        stream.heartbeat(revision, 0).await;
+        stream.heartbeat(revision, 0).await;
+        let whole = stream.frames(&encode_change(&change(revision + 1)));
+        stream.write(&whole[..cut]).await;
+        if cut == whole.len() {
+            revision += 1;
+            break;
+        }
+        cut += 1;
+    }
+    let stream = control.asked_after(revision).await;
+    assert_eq!(following.revision(), Some(revision));
+    assert_eq!(following.status_of(1), None);
+    drop(stream);
+}
+
+/// S2.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_again_changes_nothing_and_is_counted() {
+    let (mut control, following) = following().await;
+    let mut stream = control.asked_after(5).await.open().await;
+    stream.change(&put(6, entry(2, REVOKED))).await;
+    stream.change(&put(7, entry(1, REVOKED))).await;
+    for old in [
+        put(6, entry(1, ACTIVE)),
+        put(7, entry(1, ACTIVE)),
+        put(3, entry(2, ACTIVE)),
+    ] {
+        stream.change(&old).await;
+    }
+    stream.change(&put(8, entry(3, REVOKED))).await;
+    control.acknowledged(8).await;
+    for number in 1..=3 {
+        assert_eq!(following.status_of(number), Some(REVOKED));
+    }
+    stream.heartbeat(8, 0).await;
+    control.acknowledged(8).await;
+    assert_eq!(following.remote.counted().repeated, 3);
+}
+
+/// S3.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_or_altered_is_not_applied_and_a_snapshot_is_fetched() {
+    let (mut control, following) = following().await;
+    let mut gap = control.asked_after(5).await.open().await;
+    gap.change(&put(7, entry(1, REVOKED))).await;
+    let mut altered = control.asked_after(5).await.open().await;
+    let mut bytes = altered.frames(&encode_change(&put(6, entry(1, REVOKED))));
+    bytes[10] ^= 1;
+    altered.write(&bytes).await;
+    let snapshot = control.asked_for_snapshot().await;
+    assert_eq!(following.revision(), Some(5), "the last good copy serves");
+    assert_eq!(following.status_of(1), Some(ACTIVE));
+    let mut stream = snapshot.open().await;
+    stream.snapshot(EPOCH, 7, vec![entry(1, REVOKED)]).await;
+    let changes = control.asked_after(7).await;
+    assert_eq!(following.status_of(1), Some(REVOKED));
+    assert_eq!(following.status_of(2), None, "what is absent is gone");
+    drop(changes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_breaks_off_replaces_nothing() {
+    let (mut control, following) = following().await;
+    let mut stream = control.asked_after(5).await.open().await;
+    stream.say(&Message::Resync).await;
+    let mut half = control.asked_for_snapshot().await.open().await;
+    let (revision, keys) = (Revision(9), 2);
+    half.say(&Message::Begin {
+        epoch: Epoch(0xe2),
+        revision,
+        keys,
+    })
+    .await;
+    half.say(&Message::Put(vec![entry(9, ACTIVE)])).await;
+    drop(half);
+    let again = control.asked_for_snapshot().await;
+    assert_eq!(
+        (following.revision(), following.status_of(9)),
+        (Some(5), None)
+    );
+    let mut stream = again.open().await;
+    stream
+        .snapshot(Epoch(0xe2), 9, vec![entry(9, ACTIVE)])
+        .await;
+    let changes = control.asked_after(9).await.open().await;
+    control.acknowledged(9).await;
+    assert_eq!(following.status_of(9), Some(ACTIVE));
+    drop(changes);
+}
+
+/// S6: the connection stands, and nothing comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_makes_the_gateway_turn_to_the_next_control_plane() {
+    let (mut first, mut second) = (Control::start().await, Control::start().await);
+    let urls = vec![first.url.clone(), second.url.clone()];
+    let following = follow(config(urls), &Hands::default());
+    first.give(EPOCH, 5, vec![entry(1, ACTIVE)]).await;
+    let mut silent = first.asked_after(5).await.open().await;
+    silent.heartbeat(5, 0).await;
+    first.acknowledged(5).await;
+    let mut stream = second.asked_after(5).await.open().await;
+    stream.heartbeat(5, 0).await;
+    second.acknowledged(5).await;
+    assert_eq!(following.remote.status().state, "current");
+    drop(silent);
+}
+
+/// S15 without a copy.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_control_plane_nothing_is_known_until_there_is_one() {
+    let mut control = Control::start().await;
+    let following = follow(config(vec![control.url.clone()]), &Hands::default());
+    for status in [503, 401, 404, 500] {
+        control.asked_for_snapshot().await.refuse(status).await;
+    }
+    let asked = control.asked_for_snapshot().await;
+    let status = following.remote.status();
+    assert_eq!((status.state, status.usable), ("starting", false));
+    let mut stream = asked.open().await;
+    stream.snapshot(EPOCH, 5, vec![entry(1, ACTIVE)]).await;
+    control.asked_after(5).await.refuse(503).await;
+    let status = following.remote.status();
+    assert_eq!((status.state, status.usable), ("retrying", true));
+}
+
+/// S15 with a copy on disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_on_disk_serves_at_once_and_is_gone_on_from() {
+    let state = tempfile::tempdir().unwrap();
+    let hands = Hands::default();
+    let mut control = Control::start().await;
+    let mut settings = config(vec![control.url.clone()]);
+    settings.state = Some(state.path().join("state"));
+    let before = follow(settings.clone(), &hands);
+    control
+        .give(EPOCH, 5, vec![entry(1, ACTIVE), entry(2, ACTIVE)])
+        .await;
+    let mut stream = control.asked_after(5).await.open().await;
+    stream.change(&put(6, entry(2, REVOKED))).await;
+    control.acknowledged(6).await;
+    before.remote.end().await;
+    let after = follow(settings, &hands);
+    assert_eq!(
+        (after.revision(), after.status_of(2)),
+        (Some(6), Some(REVOKED))
+    );
+    control.asked_after(6).await;
+}
+
+/// S16.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_ends_in_refusal_only_where_that_is_wanted() {
+    for (on_stale, usable) in [(OnStale::Serve, true), (OnStale::Deny, false)] {
+        let mut control = Control::start().await;
+        let hands = Hands::default();
+        let mut settings = config(vec![control.url.clone()]);
+        settings.on_stale = on_stale;
+        let following = follow(settings, &hands);
+        control.give(EPOCH, 5, vec![entry(1, ACTIVE)]).await;
+        let mut stream = control.asked_after(5).await.open().await;
+        let ack = control.acknowledged(5).await;
+        stream.heartbeat(5, ack.tag).await;
+        control.acknowledged(5).await;
+        assert!(following.remote.status().usable);
+        drop(stream);
+        hands.forward(Duration::from_secs(61));
+        let status = following.remote.status();
+        assert_eq!(
+            (status.state, status.usable),
+            ("stale", usable),
+            "{on_stale:?}"
+        );
+        assert!(status.staleness > Duration::from_secs(60));
+        assert_eq!(
+            following.status_of(1),
+            Some(ACTIVE),
+            "it is known all the same"
+        );
+    }
+}
+
+/// S17: rules that cannot be read grant nothing; the other keys of the change are not held up by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_makes_no_sense_holds_up_no_other() {
+    let (mut control, following) = following().await;
+    let mut stream = control.asked_after(5).await.open().await;
+    let mut poison = entry(1, ACTIVE);
+    std::sync::Arc::make_mut(&mut poison.record).tenant =
+        keyward::authz::Tenant::Workspace("w".to_owned());
+    let mut change = put(6, poison);
+    change.put.push(entry(2, REVOKED));
+    stream.change(&change).await;
+    control.acknowledged(6).await;
+    assert_eq!(following.status_of(2), Some(REVOKED));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uses_are_reported_until_they_are_answered_and_under_one_number() {
+    let (mut control, following) = following().await;
+    let at = keyward::authz::Timestamp::from_millis(77);
+    following.replica.record_use(&id(1), at);
+    let remote = following.remote.clone();
+    let reporting = tokio::spawn(async move { remote.report().await });
+    let (first, unanswered) = control.used().await;
+    drop(unanswered);
+    reporting.await.unwrap();
+    following.replica.record_use(&id(1), at);
+    let remote = following.remote.clone();
+    let reporting = tokio::spawn(async move { remote.report().await });
+    for expected in [first.sequence, first.sequence + 1] {
+        let (report, mut stream) = control.used().await;
+        assert_eq!((report.sequence, report.uses[0].count), (expected, 1));
+        assert_eq!(report.incarnation, first.incarnation);
+        stream
+            .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+            .await
+            .unwrap();
+    }
+    reporting.await.unwrap();
+}
