@@ -60,7 +60,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("reqwest", &["replica", "cli"]),
     ("rustix", &["replica", "app"]),
-    ("rustls", &["replica"]),
+    ("rustls", &["replica", "control"]),
     ("backon", &["replica"]),
     ("hyper", &["cli", "control"]),
     ("mimalloc", &["main"]),

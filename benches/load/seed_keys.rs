@@ -29,6 +29,7 @@ async fn main() -> Result<(), Failure> {
         database,
         admin_tokens: vec![AdminToken::new(&"benchmark-".repeat(4))?],
         pepper: None,
+        tls: None,
         insecure: false,
     };
     let control = Control::open(&config, "seed-keys", Arc::new(now)).await?;

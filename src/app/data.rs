@@ -1,4 +1,4 @@
-//! The data directory: where the database and the admin token are.
+//! The data directory: where the admin token is, and the database where it is a file.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -15,9 +15,14 @@ pub struct NoDataDirectory {
     source: io::Error,
 }
 
-/// The directory that a database given as `sqlite://PATH` is in.
+/// The directory where nothing else says which: that of the quickstart, where `keyward keys` looks for a token.
+const DEFAULT: &str = "keyward-data";
+
+/// The directory that a database given as `sqlite://PATH` is in; of one that is no file, the default one.
 pub fn directory_of(database: &str) -> PathBuf {
-    let file = sqlite_path(database).unwrap_or_default();
+    let Some(file) = sqlite_path(database) else {
+        return PathBuf::from(DEFAULT);
+    };
     match file.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => directory.to_owned(),
         _ => PathBuf::from("."),
@@ -54,6 +59,10 @@ mod tests {
             Path::new("/var/lib/keyward")
         );
         assert_eq!(directory_of("sqlite://k.db"), Path::new("."));
+        assert_eq!(
+            directory_of("postgres://db.example.com/keyward"),
+            Path::new("keyward-data")
+        );
     }
 
     #[test]

@@ -1,16 +1,15 @@
 //! Where the keys come from: a control plane in this process, or a platform that is followed. Each in three steps,
 //! so that nothing answers before everything is there: prepared, opened, begun.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::fed::Fed;
 use super::running::StartError;
+use super::serving::{self, Serving};
 use super::{clock, usage};
 use crate::control::{self, Control, Keys};
 use crate::proxy::Reaper;
@@ -53,7 +52,9 @@ impl Prepared {
         runtime: &Runtime,
     ) -> Result<Self, StartError> {
         match from {
-            KeysFrom::Embedded(control) => Ok(Self::Embedded(listen(control.listen)?, control)),
+            KeysFrom::Embedded(control) => {
+                Ok(Self::Embedded(serving::listen(control.listen)?, control))
+            }
             KeysFrom::Prisme(platform) => {
                 let (clock, runtime) = (clock::moments(), runtime.handle().clone());
                 let replica = Arc::clone(replica);
@@ -90,10 +91,6 @@ impl Prepared {
     }
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).map_err(|source| StartError::Listen { address, source })
-}
-
 async fn open(config: &control::Config, purpose: &str, fed: Fed) -> Result<Control, StartError> {
     let control = Control::open(config, purpose, clock::system()).await?;
     control
@@ -114,18 +111,9 @@ impl Opened {
         let replica = Arc::clone(replica);
         match self {
             Self::Embedded(listener, control) => {
-                let address = listener.local_addr().ok();
-                let (stop, stopped) = watch::channel(false);
-                let serving = serve(Arc::clone(&control), listener, stopped, grace);
-                let serving = runtime.spawn(serving);
                 let flushing = usage::flush_regularly(replica, control.keys().clone());
                 runtime.spawn(flushing);
-                Begun::Embedded(Serving {
-                    control,
-                    address,
-                    stop,
-                    serving,
-                })
+                Begun::Embedded(Serving::begin(control, listener, runtime, grace))
             }
             Self::Prisme(prisme) => {
                 prisme.follow();
@@ -136,33 +124,10 @@ impl Opened {
     }
 }
 
-async fn serve(
-    control: Arc<Control>,
-    listener: TcpListener,
-    mut stopped: watch::Receiver<bool>,
-    grace: Duration,
-) {
-    let shutdown = async move {
-        // An error means that the sender is gone, which is an end as well.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    };
-    if let Err(error) = control.serve(listener, shutdown, grace).await {
-        tracing::error!(%error, "the control plane has ended");
-    }
-}
-
 /// A source that is at work.
 pub(super) enum Begun {
     Embedded(Serving),
     Prisme(Prisme),
-}
-
-/// A control plane that serves.
-pub(super) struct Serving {
-    pub(super) control: Arc<Control>,
-    pub(super) address: Option<SocketAddr>,
-    stop: watch::Sender<bool>,
-    serving: JoinHandle<()>,
 }
 
 impl Begun {
@@ -182,9 +147,7 @@ impl Begun {
     /// Ends what is served.
     pub(super) async fn end(&mut self) {
         if let Self::Embedded(serving) = self {
-            // Without receivers the control plane has ended already.
-            let _ = serving.stop.send(true);
-            let _ = (&mut serving.serving).await;
+            serving.end().await;
         }
     }
 

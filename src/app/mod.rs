@@ -7,14 +7,17 @@ pub mod admin_token;
 pub mod clock;
 pub mod data;
 
+mod alone;
 mod fed;
 mod keys;
 mod reload;
 mod running;
+mod serving;
 mod signals;
 mod usage;
 
 pub use admin_token::{AdminSecret, NoAdminToken};
+pub use alone::{Alone, AlonePlan, start_alone};
 pub use keys::KeysFrom;
 pub use reload::ReadRules;
 pub use running::{Plan, Running, StartError, start};

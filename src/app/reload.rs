@@ -1,11 +1,13 @@
 //! Putting rules that were read anew in force, for a signal as for the ops listener.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 
 use tokio::sync::Mutex;
 use tokio::task;
 
+use crate::control::Control;
 use crate::proxy::{Gateway, Rules};
 
 /// Reads the rules anew, or says why they cannot be used. It may read files.
@@ -15,6 +17,8 @@ pub type ReadRules = Arc<dyn Fn() -> Result<Rules, String> + Send + Sync>;
 pub(super) struct Reloader {
     read: ReadRules,
     gateway: OnceLock<Weak<Gateway>>,
+    /// The control plane in this process, where there is one.
+    control: OnceLock<Weak<Control>>,
     one_at_a_time: Mutex<()>,
 }
 
@@ -23,6 +27,7 @@ impl Reloader {
         Arc::new(Self {
             read,
             gateway: OnceLock::new(),
+            control: OnceLock::new(),
             one_at_a_time: Mutex::new(()),
         })
     }
@@ -31,6 +36,12 @@ impl Reloader {
     pub(super) fn serves(&self, gateway: &Arc<Gateway>) {
         // There is one gateway, and it is named once.
         let _ = self.gateway.set(Arc::downgrade(gateway));
+    }
+
+    /// Names the control plane in this process, whose certificate is read anew with the rules.
+    pub(super) fn administers(&self, control: &Arc<Control>) {
+        // There is at most one, and it is named once.
+        let _ = self.control.set(Arc::downgrade(control));
     }
 
     /// Puts the rules, read anew, in force; or says why not, and the former ones stay.
@@ -48,16 +59,26 @@ impl Reloader {
 
     async fn try_reload(&self) -> Result<(), String> {
         let read = Arc::clone(&self.read);
-        let rules = task::spawn_blocking(move || read())
-            .await
-            .map_err(|_| "reading the configuration broke off".to_owned())??;
+        let control = self.control.get().and_then(Weak::upgrade);
         let gateway = self.gateway.get().and_then(Weak::upgrade);
-        gateway
-            .ok_or_else(|| "the gateway is starting or ending".to_owned())?
-            .reload(rules)
-            .await;
+        let gateway = gateway.ok_or_else(|| "the gateway is starting or ending".to_owned())?;
+        let rules = task::spawn_blocking(move || {
+            let rules = read()?;
+            // Last of what can fail: a reload that fails changes nothing.
+            let certificates = control.map_or(Ok(()), |control| control.read_certificates());
+            certificates.map_err(|error| in_one_line(&error))?;
+            Ok::<_, String>(rules)
+        });
+        let rules = rules.await;
+        let rules = rules.map_err(|_| "reading the configuration broke off".to_owned())??;
+        gateway.reload(rules).await;
         Ok(())
     }
+}
+
+fn in_one_line(error: &dyn Error) -> String {
+    let source = error.source().map(|source| format!(": {source}"));
+    format!("{error}{}", source.unwrap_or_default())
 }
 
 impl fmt::Debug for Reloader {

@@ -114,6 +114,9 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
     let gateway = Arc::new(gateway);
     reloader.serves(&gateway);
     let keys = keys.begin(&replica, &runtime, grace);
+    if let Some(serving) = keys.control() {
+        reloader.administers(&serving.control);
+    }
     Ok(Running {
         runtime,
         signals,

@@ -3,7 +3,11 @@
 //! Exit code 0: done. 1: it failed, and one line on standard error says what and what to do. 2: it was typed
 //! wrongly. Nothing is decided here; commands call the floors below and put their answers into words.
 
+mod acknowledged;
 mod check;
+mod client;
+mod columns;
+mod control;
 mod decide;
 mod document;
 mod explain;
@@ -13,6 +17,7 @@ mod quickstart;
 mod run;
 mod schema;
 mod serve;
+mod span;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -40,6 +45,7 @@ struct Cli {
 enum Command {
     Quickstart(quickstart::QuickstartArgs),
     Run(run::RunArgs),
+    Control(control::ControlArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Decide(decide::DecideArgs),
@@ -96,6 +102,7 @@ fn run(command: Command, out: &mut dyn Write) -> Result<(), Failure> {
     match command {
         // Its standard output belongs to the access log, whose writer may hang in it for ever.
         Command::Run(args) => return run::run(args),
+        Command::Control(args) => return control::run(args),
         Command::Quickstart(args) => quickstart::run(&args, out)?,
         Command::Check(args) => check::run(&args, out)?,
         Command::Explain(args) => explain::run(&args, out)?,

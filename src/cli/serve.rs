@@ -1,11 +1,11 @@
-//! What `run` and `quickstart` have in common: from a resolved configuration to a plan that `app` starts.
+//! What `run`, `quickstart` and `control` have in common: from settings to a plan that `app` starts.
 
 use std::io::Write;
 
 use super::failure::Failure;
 use crate::app::{AdminSecret, KeysFrom, Plan, ReadRules, admin_token, data};
 use crate::config::{self, Resolved};
-use crate::control::{self, AdminToken};
+use crate::control::{self, AdminToken, sqlite_path};
 
 /// Environment variable that filters the events on standard error, e.g. `info` or `keyward=debug`.
 const LOG_VARIABLE: &str = "KEYWARD_LOG";
@@ -60,11 +60,18 @@ pub fn prepare(
     Ok(Prepared { plan, admin })
 }
 
-/// Makes the data directory and the admin token where they are not there yet.
-fn administered(mut control: control::Config) -> Result<(control::Config, AdminSecret), Failure> {
+/// Makes the data directory and the admin token where they are needed and not there yet.
+///
+/// # Errors
+/// One of them cannot be had, or what was given is no admin token.
+pub fn administered(
+    mut control: control::Config,
+) -> Result<(control::Config, AdminSecret), Failure> {
     let directory = data::directory_of(&control.database);
-    data::make(&directory).map_err(|error| Failure::chain(&error))?;
-    let given = config::environment(admin_token::VARIABLE);
+    let given = config::environment(admin_token::VARIABLE).filter(|given| !given.trim().is_empty());
+    if given.is_none() || sqlite_path(&control.database).is_some() {
+        data::make(&directory).map_err(|error| Failure::chain(&error))?;
+    }
     let secrets = admin_token::obtain(given.as_deref(), &directory)
         .map_err(|error| Failure::chain(&error))?;
     let tokens: Result<Vec<AdminToken>, _> = secrets.iter().map(AdminSecret::to_token).collect();

@@ -14,7 +14,7 @@ pub struct Fixed {
     ops: Option<SocketAddr>,
     threads: usize,
     graceful_shutdown: Duration,
-    control: Option<(SocketAddr, String)>,
+    control: Option<(SocketAddr, String, Option<control::TlsFiles>)>,
     prisme: Option<replica::prisme::Config>,
     pepper: [u8; 32],
     cache: (u64, u64, Duration),
@@ -32,7 +32,13 @@ impl Fixed {
             ops: proxy.ops,
             threads: proxy.threads,
             graceful_shutdown: proxy.graceful_shutdown,
-            control: control.map(|control| (control.listen, control.database.clone())),
+            control: control.map(|control| {
+                (
+                    control.listen,
+                    control.database.clone(),
+                    control.tls.clone(),
+                )
+            }),
             prisme: prisme.cloned(),
             pepper: Pepper::check_value(replica.pepper.as_ref()),
             cache: (replica.principals, replica.negative, replica.negative_ttl),

@@ -11,12 +11,13 @@ use std::path::PathBuf;
 use percent_encoding::percent_decode_str;
 use subtle::{Choice, ConstantTimeEq as _};
 
+use super::tls::TlsFiles;
 use crate::authz::Pepper;
 
 /// Settings of one control plane.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where the API is served. Not a loopback address only with `insecure`.
+    /// Where the API is served. Not a loopback address only with TLS or with `insecure`.
     pub listen: SocketAddr,
     /// `sqlite://PATH`, percent-encoded.
     pub database: String,
@@ -24,6 +25,8 @@ pub struct Config {
     pub admin_tokens: Vec<AdminToken>,
     /// What every digest is keyed with.
     pub pepper: Option<Pepper>,
+    /// TLS of the listener; `None`: it speaks in clear text.
+    pub tls: Option<TlsFiles>,
     /// Whether to listen beyond loopback without TLS.
     pub insecure: bool,
 }

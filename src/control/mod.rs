@@ -16,6 +16,7 @@ mod plane;
 mod scoping;
 mod service;
 mod store;
+mod tls;
 mod token;
 
 pub use api::{ServeError, openapi_json};
@@ -33,4 +34,5 @@ pub use error::CommandError;
 pub use plane::{Control, ReadOnly};
 pub use service::{Applied, Keys, Minted, Page};
 pub use store::{OpenError, StoreError, StoredKey, Usage};
+pub use tls::{TlsError, TlsFiles};
 pub use token::{GivenSecret, NoRandomness, RawKey};

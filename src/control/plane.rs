@@ -8,6 +8,7 @@ use super::api::{self, Api, ServeError};
 use super::config::{AdminToken, Config};
 use super::service::Keys;
 use super::store::{OpenError, ReadOnlyStore, Store, StoreError, load};
+use super::tls::{Tls, TlsError};
 use crate::authz::{Revision, Timestamp};
 use crate::wire::ChangeSink;
 
@@ -16,6 +17,7 @@ use crate::wire::ChangeSink;
 pub struct Control {
     keys: Keys,
     admin_tokens: Arc<[AdminToken]>,
+    tls: Option<Tls>,
 }
 
 impl Control {
@@ -30,12 +32,14 @@ impl Control {
         purpose: &str,
         clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     ) -> Result<Self, OpenError> {
-        if !config.listen.ip().is_loopback() && !config.insecure {
+        let is_protected = config.tls.is_some() || config.listen.ip().is_loopback();
+        if !is_protected && !config.insecure {
             return Err(OpenError::NotLoopback(config.listen));
         }
         if !(1..=AdminToken::VALID_MAX).contains(&config.admin_tokens.len()) {
             return Err(OpenError::AdminTokens(config.admin_tokens.len()));
         }
+        let tls = config.tls.clone().map(Tls::new).transpose()?;
         let pepper = config.pepper.clone();
         let store = Store::open(&config.database, pepper.as_ref(), purpose, clock()).await?;
         let keys = Keys::new(store, pepper, clock)
@@ -44,6 +48,7 @@ impl Control {
         Ok(Self {
             keys,
             admin_tokens: config.admin_tokens.clone().into(),
+            tls,
         })
     }
 
@@ -60,6 +65,19 @@ impl Control {
         self.keys.attach(sink).await
     }
 
+    /// Reads the files of the listener's TLS again, for the connections to come; without TLS there is nothing to do.
+    ///
+    /// # Errors
+    /// What is wrong with them; the former are in force then.
+    pub fn read_certificates(&self) -> Result<(), TlsError> {
+        self.tls.as_ref().map_or(Ok(()), Tls::read_again)
+    }
+
+    /// Whether the listener speaks TLS.
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Serves the API on a listener that is bound already, until `shutdown`; then finishes what is in flight, for
     /// `grace` at most.
     ///
@@ -72,7 +90,7 @@ impl Control {
         grace: Duration,
     ) -> Result<(), ServeError> {
         let api = Api::new(self.keys.clone(), Arc::clone(&self.admin_tokens));
-        api::serve(api, listener, shutdown, grace).await
+        api::serve(api, listener, self.tls.as_ref(), shutdown, grace).await
     }
 }
 

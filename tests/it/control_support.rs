@@ -51,6 +51,7 @@ pub fn config(directory: &Path) -> Config {
         database: format!("sqlite://{}", directory.join("keyward.db").display()),
         admin_tokens: vec![AdminToken::new(ADMIN).unwrap()],
         pepper: Pepper::derive("the pepper of the tests"),
+        tls: None,
         insecure: false,
     }
 }

@@ -48,7 +48,7 @@ fn every_command_has_help_without_colour_in_a_pipe() {
 fn what_is_typed_wrongly_or_does_not_exist_is_a_usage_error() {
     for args in [
         &["nonsense"][..],
-        &["control", "--listen", "127.0.0.1:0"],
+        &["control", "--tls-certificate", "x"],
         &["keys", "import"],
         &["keys", "export", "x"],
         &["check", "--config", "x", "--host", "y"],

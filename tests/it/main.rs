@@ -39,7 +39,13 @@ mod e2e_changes;
 #[cfg(feature = "cli")]
 mod e2e_cli;
 #[cfg(feature = "cli")]
+mod e2e_control;
+#[cfg(feature = "cli")]
+mod e2e_control_tls;
+#[cfg(feature = "cli")]
 mod e2e_explain;
+#[cfg(feature = "cli")]
+mod e2e_gateways;
 #[cfg(feature = "cli")]
 mod e2e_output;
 #[cfg(feature = "cli")]

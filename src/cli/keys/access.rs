@@ -3,9 +3,11 @@
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::args::{Action, CreateArgs, ListArgs, OneKey, OwnerArgs, Reach, Switch, UpdateArgs};
-use super::client::{Call, Client};
+use super::args::{
+    Action, CreateArgs, EndArgs, ListArgs, OneKey, OwnerArgs, Reach, Switch, UpdateArgs,
+};
 use super::{Answer, moment, show};
+use crate::cli::client::{Call, Client};
 use crate::cli::failure::Failure;
 
 /// Does what is asked with access keys.
@@ -24,13 +26,18 @@ pub async fn act(client: &Client, action: Action) -> Result<Answer, Failure> {
         Action::Rotate(_) => Err(Failure::usage(
             "an access key has no second secret: create another key, and delete this one when nobody uses it",
         )),
-        Action::Disable(OneKey { key, .. }) => {
-            patch(client, &key, json!({"status": "disabled"})).await
-        }
-        Action::Revoke(OneKey { key, .. }) => {
-            patch(client, &key, json!({"status": "revoked"})).await
-        }
-        Action::Delete(OneKey { key, .. }) => call(client, Method::DELETE, Some(&key), None)
+        Action::Disable(EndArgs {
+            key: OneKey { key, .. },
+            ..
+        }) => patch(client, &key, json!({"status": "disabled"})).await,
+        Action::Revoke(EndArgs {
+            key: OneKey { key, .. },
+            ..
+        }) => patch(client, &key, json!({"status": "revoked"})).await,
+        Action::Delete(EndArgs {
+            key: OneKey { key, .. },
+            ..
+        }) => call(client, Method::DELETE, Some(&key), None)
             .await
             .map(Answer::Gone),
     }

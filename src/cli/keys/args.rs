@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
+use crate::cli::acknowledged::WaitArgs;
+use crate::cli::client::Place;
 use crate::wire::value::{InvalidJson, parse_json};
 
 /// Manage API keys through a control plane.
@@ -15,29 +17,14 @@ The admin token is taken from KEYWARD_ADMIN_TOKEN, else from the file that the c
   keyward keys create --org acme --slug ci --name CI --expires-in 90d --permission 'agents:*' --scope '*'
   keyward keys list --org acme
   keyward keys rotate --org acme ci --grace-period 24h
+  keyward keys revoke --org acme ci --wait
   keyward keys create --access --name models --mode restricted --level deployment=read
   keyward keys create --workspace w1 --name pages --rule '{\"action\":\"read\",\"subject\":\"pages\"}'
   keyward keys import keys.ndjson")]
 pub struct KeysArgs {
-    /// Where the control plane is
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        default_value = "http://127.0.0.1:8081"
-    )]
-    pub control: String,
-    /// The file that holds the admin token when KEYWARD_ADMIN_TOKEN is not set
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        default_value = "keyward-data/admin-token"
-    )]
-    pub token_file: PathBuf,
-    /// Print the control plane's answer as JSON
-    #[arg(long, global = true)]
-    pub json: bool,
+    /// Which control plane.
+    #[command(flatten)]
+    pub place: Place,
     /// What to do.
     #[command(subcommand)]
     pub asked: Asked,
@@ -87,11 +74,11 @@ pub enum Action {
     /// Give a key a new secret and print it, this once
     Rotate(RotateArgs),
     /// Switch a key off; `update --disabled false` switches it on again
-    Disable(OneKey),
+    Disable(EndArgs),
     /// End a key for ever (only access keys know such a status: another key is deleted)
-    Revoke(OneKey),
+    Revoke(EndArgs),
     /// Delete a key
-    Delete(OneKey),
+    Delete(EndArgs),
 }
 
 impl Action {
@@ -100,12 +87,25 @@ impl Action {
         match self {
             Self::Create(args) => &args.whose,
             Self::List(args) => &args.whose,
-            Self::Get(key) | Self::Disable(key) | Self::Revoke(key) | Self::Delete(key) => {
-                &key.whose
-            }
+            Self::Get(key) => &key.whose,
+            Self::Disable(args) | Self::Revoke(args) | Self::Delete(args) => &args.key.whose,
             Self::Update(args) => &args.key.whose,
             Self::Rotate(args) => &args.key.whose,
         }
+    }
+}
+
+impl Action {
+    /// How long to wait for the gateways, in seconds.
+    pub fn wait(&self) -> Option<u32> {
+        let args = match self {
+            Self::List(_) | Self::Get(_) => return None,
+            Self::Create(args) => &args.wait,
+            Self::Update(args) => &args.wait,
+            Self::Rotate(args) => &args.wait,
+            Self::Disable(args) | Self::Revoke(args) | Self::Delete(args) => &args.wait,
+        };
+        args.wait
     }
 }
 
@@ -133,6 +133,17 @@ pub struct OneKey {
     /// Id of the key, its slug in the organisation, or the raw key of a workspace
     #[arg(value_name = "KEY")]
     pub key: String,
+}
+
+/// A key that is to end.
+#[derive(Debug, Args)]
+pub struct EndArgs {
+    /// Which.
+    #[command(flatten)]
+    pub key: OneKey,
+    /// Whether to wait for the gateways.
+    #[command(flatten)]
+    pub wait: WaitArgs,
 }
 
 /// How far an access key reaches.
@@ -179,7 +190,7 @@ pub struct Expiry {
     #[arg(long, value_name = "TIME")]
     pub expires_at: Option<String>,
     /// When it expires, from now on: 90d, 12h, 30m, 45s
-    #[arg(long, value_name = "SPAN", value_parser = super::span::parse_seconds)]
+    #[arg(long, value_name = "SPAN", value_parser = crate::cli::span::parse_seconds)]
     pub expires_in: Option<i64>,
 }
 
@@ -234,6 +245,9 @@ pub struct CreateArgs {
     /// When it expires.
     #[command(flatten)]
     pub expiry: Expiry,
+    /// Whether to wait for the gateways.
+    #[command(flatten)]
+    pub wait: WaitArgs,
 }
 
 /// Which keys, and how many.
@@ -340,6 +354,9 @@ pub struct UpdateArgs {
     /// When it expires.
     #[command(flatten)]
     pub expiry: Expiry,
+    /// Whether to wait for the gateways.
+    #[command(flatten)]
+    pub wait: WaitArgs,
 }
 
 /// How to rotate.
@@ -349,9 +366,12 @@ pub struct RotateArgs {
     #[command(flatten)]
     pub key: OneKey,
     /// How long the old secret goes on working: 24h, 30m [default: not at all]
-    #[arg(long, value_name = "SPAN", value_parser = super::span::parse_seconds)]
+    #[arg(long, value_name = "SPAN", value_parser = crate::cli::span::parse_seconds)]
     pub grace_period: Option<i64>,
     /// When the key expires.
     #[command(flatten)]
     pub expiry: Expiry,
+    /// Whether to wait for the gateways.
+    #[command(flatten)]
+    pub wait: WaitArgs,
 }

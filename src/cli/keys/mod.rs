@@ -4,24 +4,23 @@
 
 mod access;
 mod args;
-mod client;
 mod org;
 mod show;
-mod span;
 mod transfer;
 mod workspace;
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use serde_json::Value;
 
 use crate::app::clock;
+use crate::cli::acknowledged;
+use crate::cli::client::Client;
 use crate::cli::failure::Failure;
 use crate::wire::time::format_rfc3339;
 
 pub use args::KeysArgs;
 use args::{Action, Asked, Expiry, Whose};
-use client::Client;
 use show::Form;
 
 /// What an answer is, which says how people are shown it.
@@ -37,21 +36,34 @@ enum Answer {
 /// # Errors
 /// There is no token, the control plane cannot be reached, or it refuses.
 pub fn run(args: KeysArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    let client = Client::new(&args.control, args.token_file)?;
+    let client = Client::new(&args.place)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::chain(&error))?;
     match args.asked {
         Asked::Action(action) => {
+            let wait = action.wait();
+            let client = client.waiting(wait);
             let answer = runtime.block_on(act(&client, *action))?;
-            print(out, answer, args.json)
+            let as_json = args.place.json;
+            print(out, answer, as_json)?;
+            match wait {
+                None => Ok(()),
+                // Standard output is one line of JSON; the exit code says it too.
+                Some(_) if as_json => runtime.block_on(tell(&client, &mut io::sink())),
+                Some(_) => runtime.block_on(tell(&client, out)),
+            }
         }
         Asked::Import(import) => {
-            runtime.block_on(transfer::import(&client, &import, args.json, out))
+            runtime.block_on(transfer::import(&client, &import, args.place.json, out))
         }
         Asked::Export => runtime.block_on(transfer::export(&client, out)),
     }
+}
+
+async fn tell(client: &Client, out: &mut dyn Write) -> Result<(), Failure> {
+    acknowledged::tell(client, client.acknowledged(), out).await
 }
 
 async fn act(client: &Client, action: Action) -> Result<Answer, Failure> {

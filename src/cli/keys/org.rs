@@ -4,10 +4,10 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::args::{
-    Action, CreateArgs, ListArgs, OneKey, OwnerArgs, RotateArgs, Switch, UpdateArgs,
+    Action, CreateArgs, EndArgs, ListArgs, OneKey, OwnerArgs, RotateArgs, Switch, UpdateArgs,
 };
-use super::client::{Call, Client};
 use super::{Answer, moment, show};
+use crate::cli::client::{Call, Client};
 use crate::cli::failure::Failure;
 
 /// Does what is asked with the keys of an organisation.
@@ -22,12 +22,22 @@ pub async fn act(client: &Client, org: &str, action: Action) -> Result<Answer, F
         Action::Get(OneKey { key, .. }) => org.one(Method::GET, &[&key], None).await.map(shown),
         Action::Update(args) => org.update(args).await,
         Action::Rotate(args) => org.rotate(args).await,
-        Action::Disable(OneKey { key, .. }) => {
+        Action::Disable(EndArgs {
+            key: OneKey { key, .. },
+            ..
+        }) => {
             let body = json!({ "disabled": true });
             let disabled = org.one(Method::PATCH, &[&key], Some(body)).await;
             disabled.map(shown)
         }
-        Action::Revoke(OneKey { key, .. }) | Action::Delete(OneKey { key, .. }) => org
+        Action::Revoke(EndArgs {
+            key: OneKey { key, .. },
+            ..
+        })
+        | Action::Delete(EndArgs {
+            key: OneKey { key, .. },
+            ..
+        }) => org
             .one(Method::DELETE, &[&key], None)
             .await
             .map(Answer::Gone),

@@ -6,6 +6,8 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
+use crate::cli::columns::{aligned, text};
+
 /// How keys of a family are shown: titles of columns and the fields in them.
 #[derive(Debug)]
 pub struct Form {
@@ -121,26 +123,6 @@ pub fn table(out: &mut dyn Write, form: &Form, list: &Value) -> io::Result<()> {
     writeln!(out, "\n{} of {total}", keys.len())
 }
 
-fn aligned(out: &mut dyn Write, rows: &[Vec<String>]) -> io::Result<()> {
-    let columns = rows.first().map_or(0, Vec::len);
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| {
-            let cells = rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max()
-        })
-        .map(Option::unwrap_or_default)
-        .collect();
-    for row in rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        writeln!(out, "{}", cells.join("  ").trim_end())?;
-    }
-    Ok(())
-}
-
 fn status(key: &Value) -> &str {
     let status = key.get("status").and_then(Value::as_str);
     match (status, key.get("disabled").and_then(Value::as_bool)) {
@@ -149,19 +131,6 @@ fn status(key: &Value) -> &str {
         (None, Some(false)) => "active",
         // Answers with a new secret do not say.
         (None, None) => "-",
-    }
-}
-
-fn text(value: Option<&Value>) -> String {
-    match value {
-        Some(Value::String(text)) if !text.is_empty() => text.clone(),
-        Some(Value::Array(items)) if !items.is_empty() => items
-            .iter()
-            .map(|item| text(Some(item)))
-            .collect::<Vec<_>>()
-            .join(","),
-        Some(value @ (Value::Number(_) | Value::Object(_))) => value.to_string(),
-        _ => "-".to_owned(),
     }
 }
 

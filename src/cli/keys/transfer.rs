@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::args::ImportArgs;
-use super::client::Client;
+use crate::cli::client::Client;
 use crate::cli::failure::Failure;
 
 /// Bytes that are read of a file at once.

@@ -9,9 +9,9 @@ use std::path::Path;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::args::{Action, CreateArgs, OneKey, Rules, UpdateArgs};
-use super::client::{Call, Client};
+use super::args::{Action, CreateArgs, EndArgs, OneKey, Rules, UpdateArgs};
 use super::{Answer, show};
+use crate::cli::client::{Call, Client};
 use crate::cli::failure::Failure;
 use crate::wire::value::parse_json;
 
@@ -38,11 +38,21 @@ pub async fn act(client: &Client, workspace: &str, action: Action) -> Result<Ans
         Action::Rotate(_) => Err(Failure::usage(
             "a key of a workspace has no second secret: create another key, and delete this one when nobody uses it",
         )),
-        Action::Disable(OneKey { key, .. }) => {
+        Action::Disable(EndArgs {
+            key: OneKey { key, .. },
+            ..
+        }) => {
             let change = Map::from_iter([("disabled".to_owned(), true.into())]);
             workspace.change(&key, change).await
         }
-        Action::Revoke(OneKey { key, .. }) | Action::Delete(OneKey { key, .. }) => workspace
+        Action::Revoke(EndArgs {
+            key: OneKey { key, .. },
+            ..
+        })
+        | Action::Delete(EndArgs {
+            key: OneKey { key, .. },
+            ..
+        }) => workspace
             .call(Method::DELETE, Some(&key), None)
             .await
             .map(Answer::Gone),

@@ -17,7 +17,7 @@ pub use prisme::{OnStale, Prisme};
 pub use requirement::{Access, EmptyScopes, Families, Level, Require, RequireWord, Rule};
 pub use route::{Route, RouteCredentials, RouteMatch, Taking, UserTokens};
 pub use section::{
-    AccessLog, Cache, Case, Embedded, Errors, File, Keys, Listener, Match, Off, Ops, Server,
-    TrailingSlash,
+    AccessLog, Cache, Case, ControlTls, Embedded, Errors, File, Keys, Listener, Match, Off, Ops,
+    Server, TrailingSlash,
 };
 pub use upstream::{Balance, Health, Retries, RetryOn, RouteTimeouts, Timeouts, Upstream};

@@ -208,6 +208,22 @@ pub struct Embedded {
     pub listen: SocketAddress,
     /// Where keys are stored: `sqlite://PATH`, relative to the directory that the process is started in.
     pub database: Database,
+    /// TLS of its API; absent: clear text.
+    pub tls: Option<ControlTls>,
+}
+
+/// TLS of the control plane's API. The files are PEM, and read again at a reload.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ControlTls {
+    /// The file of the certificate, and after it those between it and a root.
+    #[schemars(with = "String")]
+    pub certificate: Option<String>,
+    /// The file of its private key.
+    #[schemars(with = "String")]
+    pub private_key: Option<String>,
+    /// The file of the authorities of clients' certificates; present: no client is served without one.
+    pub client_ca: Option<String>,
 }
 
 impl Default for Embedded {
@@ -215,6 +231,7 @@ impl Default for Embedded {
         Self {
             listen: SocketAddress(defaults::CONTROL_LISTEN),
             database: Database(defaults::DATABASE.to_owned()),
+            tls: None,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Listeners: of clients, of operators, of the control plane; none may take another's place.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::super::Flags;
 use super::super::mistake::Mistake;
 use super::super::node::Spot;
-use super::super::raw::{File, Listener, Require, RequireWord};
+use super::super::raw::{ControlTls, File, Listener, Require, RequireWord};
 use super::super::scalar::{PeerSet, TrustedPeer};
 use crate::control;
 use crate::proxy::{ListenAddr, ListenerConfig, TrustedPeers};
@@ -116,18 +117,40 @@ pub(super) fn control(
     faults: &mut Vec<Mistake>,
 ) -> Option<control::Config> {
     let embedded = file.keys.as_ref()?.embedded.as_ref()?;
+    let at = root.key("keys").key("embedded");
     let listen = embedded.listen.0;
-    if !listen.ip().is_loopback() && !flags.insecure {
-        let at = root.key("keys").key("embedded").key("listen");
-        faults.push(at.mistake(
-            "is not a loopback address, and admin tokens would travel unencrypted; listen at 127.0.0.1, or pass --insecure",
+    if !listen.ip().is_loopback() && embedded.tls.is_none() && !flags.insecure {
+        faults.push(at.key("listen").mistake(
+            "is not a loopback address, and admin tokens would travel unencrypted; write `tls` beside it, listen at 127.0.0.1, or pass --insecure",
         ));
     }
+    let tls = match &embedded.tls {
+        None => None,
+        Some(raw) => Some(tls(raw, &at.key("tls"), faults)?),
+    };
     Some(control::Config {
         listen,
         database: embedded.database.0.clone(),
         admin_tokens: Vec::new(),
         pepper: None,
+        tls,
         insecure: flags.insecure,
+    })
+}
+
+/// The files of a listener's TLS. They are read when it starts.
+fn tls(raw: &ControlTls, at: &Spot<'_>, faults: &mut Vec<Mistake>) -> Option<control::TlsFiles> {
+    let named = [
+        ("certificate", &raw.certificate),
+        ("private_key", &raw.private_key),
+        ("client_ca", &raw.client_ca),
+    ];
+    for (key, _) in named.iter().filter(|(_, path)| path.as_deref() == Some("")) {
+        faults.push(at.key(key).mistake("is no path of a file"));
+    }
+    Some(control::TlsFiles {
+        certificate: raw.certificate.as_ref()?.into(),
+        private_key: raw.private_key.as_ref()?.into(),
+        client_ca: raw.client_ca.as_ref().map(PathBuf::from),
     })
 }

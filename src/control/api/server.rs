@@ -16,9 +16,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
 use super::Api;
@@ -27,6 +29,7 @@ use super::error::ApiError;
 use super::lingering::Lingering;
 use super::seats::{Seat, Seats};
 use super::transfer;
+use crate::control::tls::{self, Tls};
 
 /// Connections open at a time. Where all of them work for somebody who was admitted, more wait to be accepted.
 const CONNECTIONS_MAX: usize = 1024;
@@ -54,6 +57,7 @@ pub(super) struct Peer(pub(super) IpAddr);
 pub(in crate::control) async fn serve(
     api: Api,
     listener: std::net::TcpListener,
+    tls: Option<&Tls>,
     shutdown: impl Future<Output = ()>,
     grace: Duration,
 ) -> Result<(), ServeError> {
@@ -71,10 +75,16 @@ pub(in crate::control) async fn serve(
             accepted = accept(&listener, &seats) => accepted,
         };
         let seat = seats.sit();
-        let connection = connection(stream, peer, seat.clone(), router.clone(), &graceful);
+        let connection = Connection {
+            peer,
+            seat: seat.clone(),
+            router: router.clone(),
+            watcher: graceful.watcher(),
+        };
+        let acceptor = tls.map(Tls::acceptor);
         connections.spawn(async move {
             tokio::select! {
-                () = connection => {}
+                () = connection.serve(stream, acceptor) => {}
                 () = seat.needed() => {}
             }
         });
@@ -104,24 +114,42 @@ async fn accept(listener: &TcpListener, seats: &Seats) -> (TcpStream, SocketAddr
     }
 }
 
-/// One connection, to its end. What goes wrong on it is the client's affair.
-fn connection(
-    stream: TcpStream,
+/// One connection. What goes wrong on it is the client's affair.
+struct Connection {
     peer: SocketAddr,
     seat: Seat,
     router: Router,
-    graceful: &GracefulShutdown,
-) -> impl Future<Output = ()> + use<> {
-    let service = service_fn(move |request| answer(router.clone(), peer, seat.clone(), request));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_header_size(HEAD_BYTES_MAX)
-        .max_headers(HEAD_LINES_MAX)
-        .serve_connection(TokioIo::new(Lingering::new(stream)), service);
-    let connection = graceful.watch(connection);
-    async move {
-        if let Err(error) = connection.await {
+    watcher: Watcher,
+}
+
+impl Connection {
+    /// Serves it to its end; a client that does not come to an agreement about TLS in time is not waited for.
+    async fn serve(self, stream: TcpStream, acceptor: Option<TlsAcceptor>) {
+        let stream = Lingering::new(stream);
+        let Some(acceptor) = acceptor else {
+            return self.exchange(stream).await;
+        };
+        if let Some(stream) = tls::agree(acceptor, stream).await {
+            self.exchange(stream).await;
+        }
+    }
+
+    async fn exchange(self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+        let Self {
+            peer,
+            seat,
+            router,
+            watcher,
+        } = self;
+        let service =
+            service_fn(move |request| answer(router.clone(), peer, seat.clone(), request));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_header_size(HEAD_BYTES_MAX)
+            .max_headers(HEAD_LINES_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(%error, "a connection to the control plane ended early");
         }
     }

@@ -19,6 +19,7 @@ use super::lock::{Lock, LockError};
 use super::{ReadOnlyStore, Store, StoreError, Writer};
 use crate::authz::{Pepper, Timestamp};
 use crate::control::config::sqlite_path;
+use crate::control::tls::TlsError;
 use crate::control::token;
 use crate::wire::Epoch;
 
@@ -49,9 +50,12 @@ const SYNCHRONOUS_FULL: i64 = 2;
 pub enum OpenError {
     /// The listener would be reachable from elsewhere, in clear text.
     #[error(
-        "the control plane listens on {0}, which is not loopback: use a loopback address, or `--insecure` to send tokens in clear text"
+        "the control plane listens on {0}, which is not loopback: give it a certificate, use a loopback address, or `--insecure` to send tokens in clear text"
     )]
     NotLoopback(SocketAddr),
+    /// The listener cannot have the TLS that it is to have.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Nobody could administer it, or too many could.
     #[error(
         "the control plane needs one admin token, or two while they are being changed; it has {0}"

@@ -2,22 +2,63 @@
 //!
 //! Knows the frame of the API (paths, token, error bodies), not the meaning of its fields.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
+use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
+use clap::Args;
 use hyper::body::Bytes;
 use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 
 use crate::app::{AdminSecret, NoAdminToken, admin_token};
+use crate::cli::acknowledged::Acknowledged;
 use crate::cli::failure::{Failure, chain};
-use crate::replica::http_client_without_tls;
+use crate::replica::{http_client, http_client_without_tls};
 
 /// How long a control plane may take to answer, or to take or give the next piece of what has any length.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Which control plane, and how it is reached.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// Where the control plane is
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8081"
+    )]
+    pub control: String,
+    /// The file that holds the admin token when KEYWARD_ADMIN_TOKEN is not set
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "keyward-data/admin-token"
+    )]
+    pub token_file: PathBuf,
+    /// The authorities that its certificate may be of, PEM [default: those of the machine]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The certificate to show it, where it asks for one, PEM
+    #[arg(long, global = true, value_name = "FILE", requires = "client_key")]
+    pub client_certificate: Option<PathBuf>,
+    /// The private key of that certificate, PEM
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        requires = "client_certificate"
+    )]
+    pub client_key: Option<PathBuf>,
+    /// Print the control plane's answer as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
 
 /// A control plane and the token for it.
 #[derive(Debug)]
@@ -26,6 +67,10 @@ pub struct Client {
     base: Url,
     token_file: PathBuf,
     token: OnceCell<AdminSecret>,
+    /// How long answers to changes wait for the gateways, in seconds; `None`: they do not.
+    wait: Option<u32>,
+    /// What the last answer to a change said about gateways.
+    acknowledged: Cell<Option<Acknowledged>>,
 }
 
 /// One request.
@@ -42,33 +87,51 @@ pub struct Call<'a> {
 }
 
 impl Client {
-    /// A client for the control plane at `base`, whose admin token is in the environment or in a file. It is read
+    /// A client for the control plane at a place, whose admin token is in the environment or in a file. It is read
     /// before the first request, so that what is typed wrongly is told first.
     ///
     /// # Errors
-    /// `base` is no URL that requests can be made to. It is not repeated: it may hold a password.
-    pub fn new(base: &str, token_file: PathBuf) -> Result<Self, Failure> {
-        let base = Url::parse(base)
+    /// The place is no URL that requests can be made to (which is not repeated: it may hold a password), or a file of
+    /// certificates cannot be read.
+    pub fn new(place: &Place) -> Result<Self, Failure> {
+        let base = Url::parse(&place.control)
             .ok()
-            .filter(|base| base.scheme() == "http" && base.has_host())
+            .filter(|base| matches!(base.scheme(), "http" | "https") && base.has_host())
             .ok_or_else(|| {
-                Failure::usage("--control is no address of a control plane: give http://HOST:PORT")
+                Failure::usage("--control is no address of a control plane: give http://HOST:PORT or https://HOST:PORT")
             })?;
         if !base.username().is_empty() || base.password().is_some() {
             return Err(Failure::usage(
                 "--control names a user: give http://HOST:PORT, and the admin token in KEYWARD_ADMIN_TOKEN",
             ));
         }
-        let http = http_client_without_tls()
+        let http = if base.scheme() == "https" {
+            with_tls(place)?
+        } else {
+            http_client_without_tls()
+        };
+        let http = http
             .connect_timeout(TIMEOUT)
             .build()
             .map_err(|error| Failure::chain(&error))?;
         Ok(Self {
             http,
             base,
-            token_file,
+            token_file: place.token_file.clone(),
             token: OnceCell::new(),
+            wait: None,
+            acknowledged: Cell::new(None),
         })
+    }
+
+    /// The same, whose changes are answered when every gateway has them, or after so many seconds.
+    pub fn waiting(self, wait: Option<u32>) -> Self {
+        Self { wait, ..self }
+    }
+
+    /// What the last answer to a change said about gateways.
+    pub fn acknowledged(&self) -> Option<Acknowledged> {
+        self.acknowledged.get()
     }
 
     /// Makes a request and returns the body of the answer; `Null` where it has none.
@@ -76,16 +139,25 @@ impl Client {
     /// # Errors
     /// The control plane cannot be reached or refuses.
     pub async fn call(&self, call: Call<'_>) -> Result<Value, Failure> {
+        let wait = self.wait.filter(|_| call.method != Method::GET);
+        let patience = Duration::from_secs(wait.unwrap_or_default().into());
         let mut request = self
             .request(call.method, call.path)?
             .query(&call.query)
-            .timeout(TIMEOUT);
+            .timeout(TIMEOUT.saturating_add(patience));
+        if let Some(seconds) = wait {
+            request = request.header("prefer", format!("wait={seconds}"));
+        }
         if let Some(body) = &call.body {
             request = request.json(body);
         }
         let sent = request.send().await;
-        self.read(sent.map_err(|error| self.unreachable(error))?)
-            .await
+        let response = sent.map_err(|error| self.unreachable(error))?;
+        if wait.is_some() {
+            self.acknowledged
+                .set(Acknowledged::read(response.headers()));
+        }
+        self.read(response).await
     }
 
     /// Sends a body of any length, for as long as the control plane goes on taking pieces of it; `taken` says how many
@@ -207,6 +279,37 @@ impl Client {
             self.base
         ))
     }
+}
+
+/// A client in the making that trusts, and shows, what it is to.
+fn with_tls(place: &Place) -> Result<reqwest::ClientBuilder, Failure> {
+    let mut http = http_client().https_only(true);
+    if let Some(ca) = &place.ca {
+        let bundle = reqwest::Certificate::from_pem_bundle(&read_file(ca)?);
+        let bundle = bundle.map_err(|error| no_certificate(ca, &error))?;
+        if bundle.is_empty() {
+            return Err(no_certificate(ca, &"there is none in it"));
+        }
+        http = http.tls_certs_only(bundle);
+    }
+    if let (Some(certificate), Some(key)) = (&place.client_certificate, &place.client_key) {
+        let both = [read_file(certificate)?, read_file(key)?].join(&b'\n');
+        let identity = reqwest::Identity::from_pem(&both);
+        http = http.identity(identity.map_err(|error| no_certificate(certificate, &error))?);
+    }
+    Ok(http)
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path)
+        .map_err(|error| Failure::told(format!("{} cannot be read: {error}", path.display())))
+}
+
+fn no_certificate(path: &Path, why: &dyn Display) -> Failure {
+    Failure::told(format!(
+        "the certificate in {} cannot be used: {why}",
+        path.display()
+    ))
 }
 
 fn token(file: &Path) -> Result<AdminSecret, Failure> {
