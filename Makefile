@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test soak bench load fmt
+.PHONY: help run test soak bench load fleet fmt
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,11 @@ load: ## requests a second and CPU a request beside a bare Pingora pass-through
 	@scripts/need cargo cc cmake wrk nginx python3
 	cargo build --profile dist --locked --bin keyward --example passthrough --example seed-keys
 	benches/load/run.py --bin-dir $${CARGO_TARGET_DIR:-target}/dist $(ARGS)
+
+fleet: ## what several gateways and control planes promise, measured (ARGS="revocation --smoke" …)
+	@scripts/need cargo cc cmake python3 postgres nextest
+	cargo build --profile dist --locked --bin keyward --example fleet-tool
+	benches/fleet/run.py --bin-dir $${CARGO_TARGET_DIR:-target}/dist $(ARGS)
 
 fmt: ## format the source
 	cargo fmt --all
