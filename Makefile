@@ -15,11 +15,11 @@ run: ## build Keyward and start the quickstart (ARGS="--listen 127.0.0.1:0 …" 
 	@exec $${CARGO_TARGET_DIR:-target}/release/keyward quickstart $(ARGS)
 
 test: ## everything that CI runs
-	@scripts/need cargo cc cmake curl nextest
+	@scripts/need cargo cc cmake curl postgres nextest
 	@scripts/check
 
 soak: ## the long versions of the tests: 1,000,000 checks against the model and CASL, more and longer kills
-	@scripts/need cargo cc cmake nextest
+	@scripts/need cargo cc cmake postgres nextest
 	KEYWARD_CHECKS=1000000 KEYWARD_KILLS=$${KEYWARD_KILLS:-200} \
 	    cargo nextest run --release --locked --no-capture -E 'test(/authz_properties|casl|kill/)'
 

@@ -67,8 +67,14 @@ pub fn prepare(
 pub fn administered(
     mut control: control::Config,
 ) -> Result<(control::Config, AdminSecret), Failure> {
-    let directory = data::directory_of(&control.database);
     let given = config::environment(admin_token::VARIABLE).filter(|given| !given.trim().is_empty());
+    if given.is_none() && control::is_at_server(&control.database) {
+        return Err(Failure::told(format!(
+            "control planes that share a PostgreSQL have the same admin token: set {}",
+            admin_token::VARIABLE
+        )));
+    }
+    let directory = data::directory_of(&control.database);
     if given.is_none() || sqlite_path(&control.database).is_some() {
         data::make(&directory).map_err(|error| Failure::chain(&error))?;
     }

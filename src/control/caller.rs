@@ -5,10 +5,9 @@
 
 use std::sync::Arc;
 
-use sqlx::SqliteConnection;
-
 use super::delegation::Authority;
 use super::error::CommandError;
+use super::store::sql::Conn;
 use super::store::{Shown, read};
 use crate::authz::{Grants, KeyLookup, Principal, Reason, RequiredPermission, Tenant, Timestamp};
 
@@ -46,7 +45,7 @@ impl Caller {
     /// The key is unknown, dead, or of a family that manages nothing.
     pub(super) async fn judge(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &mut Conn<'_>,
         now: Timestamp,
     ) -> Result<Actor, CommandError> {
         let shown = match &self.0 {

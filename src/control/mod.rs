@@ -1,4 +1,5 @@
-//! The control plane: keys made, changed and ended, over HTTP, kept in one SQLite file.
+//! The control plane: keys made, changed and ended, over HTTP, kept in one SQLite file or
+//! in a PostgreSQL that several of them share.
 //!
 //! Commands are parsed into types, judged, and carried out by one writer: a transaction that makes the change, its
 //! revision and its audit entry; then the gateway applies it; then it is answered. It knows no Pingora and no
@@ -28,7 +29,7 @@ pub use command::{
     SAMPLE_OWNER_KIND, Sort, SortField, WorkspaceId, new_access_grants, parse_access_name,
     parse_access_status, parse_owner, parse_permission_mode, parse_project,
 };
-pub use config::{AdminToken, Config, InvalidAdminToken, sqlite_path};
+pub use config::{AdminToken, Config, InvalidAdminToken, is_at_server, sqlite_path};
 pub use delegation::{Authority, Excess};
 pub use error::CommandError;
 pub use plane::{Control, ReadOnly};

@@ -114,6 +114,8 @@ impl ReadOnly {
     /// # Errors
     /// The store failed, and the sink has what it had before.
     pub async fn load_into(&self, sink: Arc<dyn ChangeSink>) -> Result<Revision, StoreError> {
-        load::load(&mut *self.0.connection().lock().await, self.0.epoch(), sink).await
+        let mut connection = self.0.connection().lock().await;
+        let loaded = load::load(&mut connection.conn(), sink).await;
+        loaded.map(|(_, revision)| revision)
     }
 }

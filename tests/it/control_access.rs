@@ -8,9 +8,8 @@ use keyward::authz::{
 use keyward::control::{Caller, GivenSecret, KeyName, NewKey, RawKey, ReadOnly, Usage};
 use keyward::replica::{self, Replica};
 use serde_json::{Value, json};
-use sqlx::Connection as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
+use super::plane;
 use crate::control_support::{ADMIN, Answer, Plane, call, config};
 
 const KEYS: &str = "/v2/api-keys";
@@ -49,7 +48,7 @@ fn refused<'a>(answer: &'a Answer, status: u16, code: &str) -> &'a Value {
 
 #[test]
 fn a_key_is_answered_in_both_published_shapes_and_its_secret_once() {
-    let plane = Plane::start();
+    let plane = plane();
     let made = create(
         &plane,
         json!({
@@ -119,7 +118,7 @@ fn a_key_is_answered_in_both_published_shapes_and_its_secret_once() {
 
 #[test]
 fn a_key_of_which_nothing_is_said_may_do_everything_for_ever() {
-    let plane = Plane::start();
+    let plane = plane();
     let made = create(&plane, json!({"name": "n"})).body;
     assert_eq!(made["permission_mode"], json!("all"));
     assert_eq!(made["owner"], json!({"type": "service_account"}));
@@ -134,7 +133,7 @@ fn a_key_of_which_nothing_is_said_may_do_everything_for_ever() {
 
 #[test]
 fn both_spellings_and_all_places_mean_the_same() {
-    let plane = Plane::start();
+    let plane = plane();
     let sketch = |body: Value| {
         let made = create(&plane, body).body;
         json!([
@@ -233,7 +232,7 @@ const BAD_NEW_KEYS: [(&str, &str); 47] = [
 
 #[test]
 fn what_is_wrong_with_a_new_key_is_named_and_nothing_is_written() {
-    let plane = Plane::start();
+    let plane = plane();
     let restricted = |access: Value| json!({"permission_mode": "restricted", "access": access});
     let many: Value = (0..257).map(|n| (n.to_string(), json!("read"))).collect();
     let stated = BAD_NEW_KEYS.iter().map(|(field, text)| {
@@ -263,7 +262,7 @@ fn what_is_wrong_with_a_new_key_is_named_and_nothing_is_written() {
 
 #[test]
 fn bodies_that_are_no_object_of_the_shape_are_refused() {
-    let plane = Plane::start();
+    let plane = plane();
     let id = create(&plane, json!({"name": "n"})).text("id");
     let nested = format!(
         "{{\"access\":{}{}}}",
@@ -309,7 +308,7 @@ fn bodies_that_are_no_object_of_the_shape_are_refused() {
 
 #[test]
 fn a_patch_changes_what_it_states() {
-    let plane = Plane::start();
+    let plane = plane();
     let made = create(
         &plane,
         json!({"name": "n", "permission_mode": "restricted", "access": {"file": "read", "tool": "write"}}),
@@ -367,7 +366,7 @@ fn a_patch_changes_what_it_states() {
 
 #[test]
 fn the_map_is_that_of_a_restricted_key() {
-    let plane = Plane::start();
+    let plane = plane();
     let id = create(&plane, json!({"name": "n"})).text("id");
     let answer = patch(&plane, &id, json!({"permission_mode": "restricted"}));
     assert_eq!(
@@ -401,7 +400,7 @@ fn the_map_is_that_of_a_restricted_key() {
 
 #[test]
 fn a_domain_that_is_not_known_is_accepted_with_a_warning() {
-    let plane = Plane::start();
+    let plane = plane();
     let made = create(
         &plane,
         json!({"name": "n", "permission_mode": "restricted", "access": {"agents": "write", "agent": "read"}}),
@@ -425,7 +424,7 @@ fn a_domain_that_is_not_known_is_accepted_with_a_warning() {
 
 #[test]
 fn contradictions_in_a_patch_are_refused_and_nothing_is_written() {
-    let plane = Plane::start();
+    let plane = plane();
     let id = create(&plane, json!({"name": "n"})).text("id");
     let before = get(&plane, &id);
     let end = "2030-01-01T00:00:00Z";
@@ -465,7 +464,7 @@ fn contradictions_in_a_patch_are_refused_and_nothing_is_written() {
 
 #[test]
 fn a_key_that_was_revoked_stays_so() {
-    let plane = Plane::start();
+    let plane = plane();
     let id = create(&plane, json!({"name": "n"})).text("id");
     let revoked = patch(&plane, &id, json!({"status": "API_KEY_STATUS_REVOKED"}));
     assert_eq!(revoked.body["status"], json!("revoked"));
@@ -484,7 +483,7 @@ fn a_key_that_was_revoked_stays_so() {
 
 #[test]
 fn a_deleted_key_is_gone() {
-    let plane = Plane::start();
+    let plane = plane();
     let id = create(&plane, json!({"name": "n"})).text("id");
     let path = format!("{KEYS}/{id}");
     let token = format!("Bearer {ADMIN}");
@@ -500,7 +499,7 @@ fn a_deleted_key_is_gone() {
 
 #[test]
 fn keys_of_other_families_are_not_there() {
-    let plane = Plane::start();
+    let plane = plane();
     let org = json!({"slug": "ci", "name": "n", "expiresAt": "2030-01-01T00:00:00Z"});
     let (org, _) = plane.create("acme", org);
     let access = create(&plane, json!({"name": "n"})).text("id");
@@ -535,7 +534,7 @@ fn keys_of_other_families_are_not_there() {
 
 #[test]
 fn only_an_admin_token_manages_access_keys() {
-    let plane = Plane::start();
+    let plane = plane();
     let made = create(&plane, json!({"name": "n"}));
     let (id, access) = (made.text("id"), made.text("token"));
     let org = json!({"slug": "all", "name": "n", "permissions": ["*"], "expiresAt": "2030-01-01T00:00:00Z"});
@@ -589,7 +588,7 @@ fn listed(plane: &Plane, query: &str) -> Vec<String> {
 
 #[test]
 fn pages_go_from_key_to_key_the_newest_first() {
-    let plane = Plane::start();
+    let plane = plane();
     let ids: Vec<String> = (0..30)
         .map(|n| {
             // Several in one moment, and one moment before the last.
@@ -678,7 +677,7 @@ const BAD_FILTERS: [(&str, &str); 15] = [
 
 #[test]
 fn lists_are_filtered_by_everything_that_is_published() {
-    let plane = Plane::start();
+    let plane = plane();
     let key = |body: Value| create(&plane, body).text("id");
     key(
         json!({"name": "Équipe 100%", "owner": {"user": {"user_id": "u"}}, "permission_mode": "read_only"}),
@@ -703,7 +702,7 @@ fn lists_are_filtered_by_everything_that_is_published() {
 
 #[test]
 fn a_filter_finds_what_is_far_down_the_list() {
-    let plane = Plane::start();
+    let plane = plane();
     let keys = plane.control.keys();
     let raws: Vec<RawKey> = (0..600)
         .map(|_| RawKey::of(&Tenant::Access, plane.clock.now()).unwrap())
@@ -736,7 +735,7 @@ fn access_key(name: &str) -> NewKey {
 
 #[test]
 fn the_catalogue_names_domains_in_the_order_of_their_groups() {
-    let plane = Plane::start();
+    let plane = plane();
     let answer = plane.admin("GET", "/v2/api-keys/capabilities", None);
     assert_eq!(answer.status, 200);
     let domains = answer.body["domains"].as_array().unwrap();
@@ -776,7 +775,7 @@ fn the_catalogue_names_domains_in_the_order_of_their_groups() {
 
 #[test]
 fn use_is_shown() {
-    let plane = Plane::start();
+    let plane = plane();
     let id = create(&plane, json!({"name": "n"})).text("id");
     let usage = Usage {
         id: KeyId::new(id.as_str()),
@@ -792,7 +791,7 @@ fn use_is_shown() {
 
 #[test]
 fn keys_are_found_by_imported_digests_and_only_by_the_right_token() {
-    let plane = Plane::start();
+    let plane = plane();
     let [first, second, third] =
         ["A", "B", "C"].map(|end| format!("sk-orq-01HZXW2K7Y8Q9M0N1P2R3S4T5{end}-c2VjcmV0"));
     let hex = |bytes: &[u8]| {
@@ -839,46 +838,26 @@ fn keys_are_found_by_imported_digests_and_only_by_the_right_token() {
 
 #[test]
 fn every_change_is_in_the_audit_log_without_secrets() {
-    let plane = Plane::start();
+    let plane = plane();
     let made = create(&plane, json!({"name": "n"}));
     let (id, token) = (made.text("id"), made.text("token"));
     patch(&plane, &id, json!({"status": "revoked"}));
     patch(&plane, &id, json!({"status": "active"}));
     plane.admin("DELETE", &format!("{KEYS}/{id}"), None);
-    type Entry = (i64, String, String, String, Option<String>, Option<String>);
-    let read = sqlx::query_as(
-        "SELECT revision, actor, action, key_id, before_state, after_state FROM audit ORDER BY seq",
-    );
-    let entries: Vec<Entry> = plane
-        .runtime
-        .block_on(async {
-            let database = plane.directory().join("keyward.db");
-            let options = SqliteConnectOptions::new().filename(database);
-            let mut database = SqliteConnection::connect_with(&options).await?;
-            read.fetch_all(&mut database).await
-        })
-        .unwrap();
-    let acts: Vec<_> = entries
-        .iter()
-        .map(|entry| {
-            (
-                entry.0,
-                entry.1.as_str(),
-                entry.2.as_str(),
-                entry.3.as_str(),
-            )
-        })
-        .collect();
+    let entries = plane.audit();
+    let members = ["revision", "actor", "action", "key_id"];
+    let act = |entry: &Value| members.map(|member| entry[member].as_str().unwrap().to_owned());
+    let acts: Vec<_> = entries.iter().map(act).collect();
     let id = id.as_str();
     assert_eq!(
         acts,
         [
-            (1, "admin", "create", id),
-            (2, "admin", "update", id),
-            (3, "admin", "delete", id)
+            ["1", "admin", "create", id],
+            ["2", "admin", "update", id],
+            ["3", "admin", "delete", id]
         ]
     );
-    let after: Value = serde_json::from_str(entries[1].5.as_ref().unwrap()).unwrap();
+    let after: Value = serde_json::from_str(entries[1]["after_state"].as_str().unwrap()).unwrap();
     assert_eq!(after["status"], json!("revoked"));
     assert!(!format!("{entries:?}").contains(token.rsplit('-').next().unwrap()));
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::plane;
 use crate::control_support::{ADMIN, Answer, Plane};
 
 const KEYS: &str = "/v2/orgs/acme/api-keys";
@@ -40,7 +41,7 @@ fn operations(org: &str, slug: &str) -> Vec<(&'static str, String, Option<Value>
 
 #[test]
 fn without_a_live_credential_nothing_is_done() {
-    let plane = Plane::start();
+    let plane = plane();
     plane.create("acme", key("ci", &[], &[]));
     let bearer = |token: &str| format!("Bearer {token}");
     let almost = bearer(&ADMIN.replacen('a', "", 1));
@@ -76,7 +77,7 @@ fn without_a_live_credential_nothing_is_done() {
 
 #[test]
 fn a_dead_key_is_refused_with_its_reason() {
-    let plane = Plane::start();
+    let plane = plane();
     let held = ["orgs:apikeys:manage"];
     let (_, disabled) = plane.create("acme", key("disabled", &held, &[]));
     plane.admin(
@@ -118,7 +119,7 @@ fn a_dead_key_is_refused_with_its_reason() {
 
 #[test]
 fn more_than_one_credential_is_ambiguous() {
-    let plane = Plane::start();
+    let plane = plane();
     let manager = manager(&plane, "acme");
     let admin = format!("Bearer {ADMIN}");
     let other = "Bearer iak_acme_00000000-0000-4000-8000-000000000000";
@@ -144,7 +145,7 @@ fn more_than_one_credential_is_ambiguous() {
 
 #[test]
 fn a_key_is_taken_from_either_header() {
-    let plane = Plane::start();
+    let plane = plane();
     let manager = manager(&plane, "acme");
     assert_eq!(plane.with_key(&manager, "GET", KEYS, None).status, 200);
     let bearer = format!("Bearer {manager}");
@@ -158,7 +159,7 @@ fn a_key_is_taken_from_either_header() {
 
 #[test]
 fn another_organisation_does_not_exist_for_a_key() {
-    let plane = Plane::start();
+    let plane = plane();
     let manager = manager(&plane, "acme");
     let (id, _) = plane.create("globex", key("ci", &[], &["agents:a1"]));
     let shape = |answer: &Answer| (answer.status, answer.body.clone());
@@ -203,7 +204,7 @@ fn another_organisation_does_not_exist_for_a_key() {
 
 #[test]
 fn without_the_permission_a_key_manages_nothing() {
-    let plane = Plane::start();
+    let plane = plane();
     plane.create("acme", key("ci", &[], &[]));
     for (slug, permissions) in [
         ("none", &[][..]),
@@ -233,7 +234,7 @@ fn without_the_permission_a_key_manages_nothing() {
 
 #[test]
 fn a_stranger_learns_nothing_from_the_faults_of_a_body() {
-    let plane = Plane::start();
+    let plane = plane();
     let (_, weak) = plane.create("acme", key("weak", &[], &[]));
     let nonsense = Some(json!({"surprise": 1}));
     plane
@@ -249,7 +250,7 @@ fn a_stranger_learns_nothing_from_the_faults_of_a_body() {
 
 #[test]
 fn a_key_makes_only_keys_that_it_covers() {
-    let plane = Plane::start();
+    let plane = plane();
     let manager = manager(&plane, "acme");
     let read = "agent-factory:agents:read";
     let refused: [(&[&str], &[&str]); 8] = [
@@ -302,7 +303,7 @@ fn a_key_makes_only_keys_that_it_covers() {
 
 #[test]
 fn a_key_without_scopes_makes_no_key_with_scopes() {
-    let plane = Plane::start();
+    let plane = plane();
     let (_, manager) = plane.create("acme", key("manager", &["*"], &[]));
     plane
         .with_key(
@@ -322,7 +323,7 @@ fn a_key_without_scopes_makes_no_key_with_scopes() {
 
 #[test]
 fn a_key_patches_and_rotates_only_keys_that_it_covers() {
-    let plane = Plane::start();
+    let plane = plane();
     let manager = manager(&plane, "acme");
     plane.create(
         "acme",
@@ -392,7 +393,7 @@ fn a_key_of_another_family_manages_nothing() {
     use keyward::authz::{RawAccess, RawGrants, Tenant};
     use keyward::control::{Caller, KeyName, NewKey};
 
-    let plane = Plane::start();
+    let plane = plane();
     let new = NewKey {
         tenant: Tenant::Access,
         slug: None,
@@ -424,7 +425,7 @@ fn a_key_of_another_family_manages_nothing() {
 
 #[test]
 fn a_key_that_is_deleted_while_it_works_does_nothing_more() {
-    let plane = Plane::start();
+    let plane = plane();
     let made: Vec<u16> = std::thread::scope(|scope| {
         let manager = manager(&plane, "acme");
         let work = scope.spawn({
@@ -466,7 +467,7 @@ fn a_key_that_is_deleted_while_it_works_does_nothing_more() {
 
 #[test]
 fn a_key_gives_others_no_owner_but_its_own() {
-    let plane = Plane::start();
+    let plane = plane();
     let owned = |mut key: Value, kind: &str, id: &str| {
         key["ownerType"] = json!(kind);
         key["ownerId"] = json!(id);
@@ -537,7 +538,7 @@ fn head(method: &str, path: &str, lines: &str) -> String {
 
 #[test]
 fn a_stranger_is_refused_before_the_body_is_asked_for() {
-    let plane = Plane::start();
+    let plane = plane();
     let lines = "content-length: 1000\r\nexpect: 100-continue\r\nconnection: close\r\n";
     let known = format!("authorization: Bearer {ADMIN}\r\n");
     let large = lines.replace("1000", "1048577");
@@ -564,7 +565,7 @@ fn a_stranger_is_refused_before_the_body_is_asked_for() {
 
 #[test]
 fn too_many_validations_are_refused_before_the_body_is_asked_for() {
-    let plane = Plane::start();
+    let plane = plane();
     let path = format!("{KEYS}/validate");
     let lines = "content-length: 2\r\nexpect: 100-continue\r\nconnection: close\r\n";
     let mut stream = connect(&plane);
@@ -584,7 +585,7 @@ fn too_many_validations_are_refused_before_the_body_is_asked_for() {
 
 #[test]
 fn a_body_that_is_refused_does_not_keep_its_sender_from_reading_why() {
-    let plane = Plane::start();
+    let plane = plane();
     let length = 10_000_000;
     for (lines, status) in [
         (String::new(), "401"),
@@ -601,7 +602,7 @@ fn a_body_that_is_refused_does_not_keep_its_sender_from_reading_why() {
 
 #[test]
 fn strangers_take_all_connections_and_administration_goes_on() {
-    let plane = Plane::start();
+    let plane = plane();
     let (_, manager) = plane.create("acme", key("manager", &["orgs:apikeys:manage"], &[]));
     plane.create("acme", key("ci", &[], &[]));
     // Somebody who was admitted, and takes long to send a body.
@@ -649,7 +650,7 @@ fn strangers_take_all_connections_and_administration_goes_on() {
 
 #[test]
 fn a_request_names_one_host() {
-    let plane = Plane::start();
+    let plane = plane();
     for (head, status) in [
         ("GET /healthz HTTP/1.1\r\nconnection: close\r\n\r\n", 400),
         (

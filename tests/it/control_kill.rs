@@ -13,6 +13,7 @@ use keyward::control::{
 };
 use tokio::runtime::Runtime;
 
+use super::directory;
 use crate::control_support::{Clock, START, config, open, runtime};
 
 const KILLS: u64 = 50;
@@ -155,7 +156,7 @@ fn no_answered_change_is_lost_to_kill_9() {
     let seed: u64 = 0x9e37_79b9_7f4a_7c15;
     println!("seed {seed:#x}");
     let mut dice = seed;
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory();
     let runtime = runtime();
     let mut last = 0;
     for kill in 0..KILLS {

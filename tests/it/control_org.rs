@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::{directory, plane};
 use crate::control_support::{ADMIN, Plane};
 
 const KEYS: &str = "/v2/orgs/acme/api-keys";
@@ -20,7 +21,7 @@ fn new_key(slug: &str) -> Value {
 
 #[test]
 fn a_key_is_created_and_its_secret_shown_once() {
-    let plane = Plane::start();
+    let plane = plane();
     let made = plane.admin("POST", KEYS, Some(new_key("ci")));
     assert_eq!(made.status, 201, "{}", made.raw);
     assert_eq!(made.header("content-type"), Some("application/json"));
@@ -57,7 +58,7 @@ fn a_key_is_created_and_its_secret_shown_once() {
 
 #[test]
 fn only_what_is_stated_is_answered() {
-    let plane = Plane::start();
+    let plane = plane();
     let made = plane.admin(
         "POST",
         KEYS,
@@ -82,7 +83,7 @@ fn only_what_is_stated_is_answered() {
 
 #[test]
 fn what_is_wrong_with_a_new_key_is_named() {
-    let plane = Plane::start();
+    let plane = plane();
     let cases = [
         ("slug", json!(null)),
         ("slug", json!("")),
@@ -143,7 +144,7 @@ fn what_is_wrong_with_a_new_key_is_named() {
 
 #[test]
 fn what_a_new_key_lacks_is_named() {
-    let plane = Plane::start();
+    let plane = plane();
     for missing in ["slug", "name", "expiresAt"] {
         let mut body = new_key("ci");
         body.as_object_mut().unwrap().remove(missing);
@@ -164,7 +165,7 @@ fn what_a_new_key_lacks_is_named() {
 
 #[test]
 fn a_body_that_is_no_object_or_holds_a_name_twice_is_refused() {
-    let plane = Plane::start();
+    let plane = plane();
     let twice = r#"{"slug":"a","slug":"b","name":"n","expiresAt":"2030-01-01T00:00:00Z"}"#;
     for (text, field) in [
         (twice, "slug"),
@@ -196,7 +197,7 @@ fn a_body_that_is_no_object_or_holds_a_name_twice_is_refused() {
 
 #[test]
 fn a_body_beyond_the_limit_is_refused() {
-    let plane = Plane::start();
+    let plane = plane();
     let mut body = new_key("ci");
     body["name"] = json!("x".repeat(1024 * 1024));
     plane
@@ -211,7 +212,7 @@ fn a_body_beyond_the_limit_is_refused() {
 
 #[test]
 fn an_organisation_without_a_possible_name_is_refused() {
-    let plane = Plane::start();
+    let plane = plane();
     for org in [
         "ACME",
         "-acme",
@@ -236,7 +237,7 @@ fn an_organisation_without_a_possible_name_is_refused() {
 
 #[test]
 fn a_slug_is_unique_within_its_organisation() {
-    let plane = Plane::start();
+    let plane = plane();
     plane.create("acme", new_key("ci"));
     let taken = plane.admin("POST", KEYS, Some(new_key("ci")));
     assert_eq!(taken.refused(409, "Conflict")["field"], json!("slug"));
@@ -246,7 +247,7 @@ fn a_slug_is_unique_within_its_organisation() {
 
 #[test]
 fn of_a_hundred_creations_of_one_slug_at_once_one_succeeds() {
-    let plane = Plane::start();
+    let plane = plane();
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let calls: Vec<_> = (0..100)
             .map(|_| scope.spawn(|| plane.admin("POST", KEYS, Some(new_key("ci"))).status))
@@ -260,7 +261,7 @@ fn of_a_hundred_creations_of_one_slug_at_once_one_succeeds() {
 
 #[test]
 fn lists_are_filtered_sorted_and_cut_into_pages() {
-    let plane = Plane::start();
+    let plane = plane();
     for (slug, name, owner) in [("c", "Anna", "x"), ("a", "Carl", "y"), ("b", "Berta", "x")] {
         let body = json!({
             "slug": slug, "name": name, "ownerType": "agent", "ownerId": owner,
@@ -299,7 +300,7 @@ fn lists_are_filtered_sorted_and_cut_into_pages() {
 
 #[test]
 fn what_is_wrong_with_a_list_is_named() {
-    let plane = Plane::start();
+    let plane = plane();
     for (query, field) in [
         ("limit=0", "limit"),
         ("limit=201", "limit"),
@@ -326,7 +327,7 @@ fn what_is_wrong_with_a_list_is_named() {
 
 #[test]
 fn a_patch_changes_what_it_states_and_nothing_else() {
-    let plane = Plane::start();
+    let plane = plane();
     let (id, _) = plane.create("acme", new_key("ci"));
     let before = plane.admin("GET", &format!("{KEYS}/{id}"), None).body;
     plane.clock.advance(5);
@@ -379,7 +380,7 @@ fn a_patch_changes_what_it_states_and_nothing_else() {
 
 #[test]
 fn a_patch_that_changes_nothing_makes_no_revision() {
-    let plane = Plane::start();
+    let plane = plane();
     plane.create("acme", new_key("ci"));
     for body in [
         json!({}),
@@ -394,7 +395,7 @@ fn a_patch_that_changes_nothing_makes_no_revision() {
 
 #[test]
 fn what_is_wrong_with_a_patch_is_named() {
-    let plane = Plane::start();
+    let plane = plane();
     plane.create("acme", new_key("ci"));
     plane.create(
         "acme",
@@ -424,7 +425,7 @@ fn what_is_wrong_with_a_patch_is_named() {
 
 #[test]
 fn what_is_not_there_is_404_for_every_operation() {
-    let plane = Plane::start();
+    let plane = plane();
     plane.create("other", new_key("ci"));
     for (method, path, body) in [
         ("GET", "/v2/orgs/acme/api-keys/ci", None),
@@ -439,7 +440,6 @@ fn what_is_not_there_is_404_for_every_operation() {
         ("GET", "/", None),
         ("GET", "/v2/orgs/acme/api-keys/ci/", None),
         ("GET", "/v1/gateways", None),
-        ("GET", "/v1/audit", None),
         ("GET", "/sync/v1/snapshot", None),
     ] {
         plane
@@ -450,7 +450,7 @@ fn what_is_not_there_is_404_for_every_operation() {
 
 #[test]
 fn another_method_is_405_and_the_right_ones_are_named() {
-    let plane = Plane::start();
+    let plane = plane();
     let refused = plane.admin("PUT", KEYS, None);
     refused.refused(405, "MethodNotAllowed");
     let mut allowed: Vec<_> = refused.header("allow").unwrap().split(',').collect();
@@ -463,7 +463,7 @@ fn another_method_is_405_and_the_right_ones_are_named() {
 
 #[test]
 fn a_deleted_key_is_gone() {
-    let plane = Plane::start();
+    let plane = plane();
     let (id, _) = plane.create("acme", new_key("ci"));
     let deleted = plane.admin("DELETE", &format!("{KEYS}/ci"), None);
     assert_eq!((deleted.status, deleted.revision()), (200, 2));
@@ -482,7 +482,7 @@ fn a_deleted_key_is_gone() {
 
 #[test]
 fn a_rotation_ends_the_former_secret_at_once_or_after_its_grace() {
-    let plane = Plane::start();
+    let plane = plane();
     let (id, first) = plane.create("acme", new_key("ci"));
     let rotate = |body| plane.admin("POST", &format!("{KEYS}/ci/rotate"), body);
     let works = |key: &str| {
@@ -524,7 +524,7 @@ fn a_rotation_ends_the_former_secret_at_once_or_after_its_grace() {
 
 #[test]
 fn what_is_wrong_with_a_rotation_is_named() {
-    let plane = Plane::start();
+    let plane = plane();
     plane.create("acme", new_key("ci"));
     for (body, field) in [
         (json!({"gracePeriodSeconds": -1}), "gracePeriodSeconds"),
@@ -556,7 +556,7 @@ fn what_is_wrong_with_a_rotation_is_named() {
 
 #[test]
 fn validation_needs_no_token_and_tells_strangers_nothing() {
-    let plane = Plane::start();
+    let plane = plane();
     let (_, live) = plane.create("acme", new_key("live"));
     let (_, disabled) = plane.create("acme", new_key("disabled"));
     plane.admin(
@@ -619,7 +619,7 @@ fn validation_needs_no_token_and_tells_strangers_nothing() {
 
 #[test]
 fn validation_is_limited_in_its_rate() {
-    let plane = Plane::start();
+    let plane = plane();
     let path = format!("{KEYS}/validate");
     let statuses: Vec<_> = (0..400)
         .map(|_| plane.call("POST", &path, &[], None).status)
@@ -631,7 +631,7 @@ fn validation_is_limited_in_its_rate() {
 
 #[test]
 fn a_change_says_who_has_applied_it() {
-    let plane = Plane::start();
+    let plane = plane();
     let bearer = format!("Bearer {ADMIN}");
     let headers = [("authorization", bearer.as_str()), ("prefer", "wait=10")];
     let made = plane.call("POST", KEYS, &headers, Some(new_key("ci")));
@@ -646,7 +646,7 @@ fn a_change_says_who_has_applied_it() {
 
 #[test]
 fn without_a_gateway_nobody_has_to_apply_a_change() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory();
     let plane = Plane::start_alone(directory.path());
     let bearer = format!("Bearer {ADMIN}");
     let headers = [("authorization", bearer.as_str()), ("prefer", "wait=10")];
@@ -657,7 +657,7 @@ fn without_a_gateway_nobody_has_to_apply_a_change() {
 
 #[test]
 fn of_rotations_patches_and_a_deletion_at_once_nothing_outlives_the_deletion() {
-    let plane = Plane::start();
+    let plane = plane();
     plane.create("acme", new_key("ci"));
     let path = format!("{KEYS}/ci");
     std::thread::scope(|scope| {
@@ -699,7 +699,7 @@ fn of_rotations_patches_and_a_deletion_at_once_nothing_outlives_the_deletion() {
 #[test]
 fn what_is_no_http_is_refused_and_the_next_is_served() {
     use std::io::{Read as _, Write as _};
-    let plane = Plane::start();
+    let plane = plane();
     for (request, status) in [
         ("nonsense\r\n\r\n".to_owned(), "400"),
         (
@@ -729,7 +729,7 @@ fn what_is_no_http_is_refused_and_the_next_is_served() {
 
 #[test]
 fn operators_see_health_readiness_and_figures() {
-    let plane = Plane::start();
+    let plane = plane();
     plane.create("acme", new_key("ci"));
     for path in ["/healthz", "/readyz"] {
         assert_eq!(plane.call("GET", path, &[], None).status, 200);
@@ -746,7 +746,7 @@ fn operators_see_health_readiness_and_figures() {
 
 #[test]
 fn no_slug_passes_for_the_id_of_another_key() {
-    let plane = Plane::start();
+    let plane = plane();
     let keys = "/v2/orgs/acme/api-keys";
     let key = |slug: &str| json!({"slug": slug, "name": "n", "expiresAt": "2030-01-01T00:00:00Z"});
     let (id, _) = plane.create("acme", key("first"));
@@ -761,7 +761,7 @@ fn no_slug_passes_for_the_id_of_another_key() {
 
 #[test]
 fn what_cannot_be_meant_is_refused_by_name_and_not_echoed_whole() {
-    let plane = Plane::start();
+    let plane = plane();
     let keys = "/v2/orgs/acme/api-keys";
     let key = json!({"slug": "ci", "name": "n", "expiresAt": "2030-01-01T00:00:00Z"});
     plane.create("acme", key.clone());

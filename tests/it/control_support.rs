@@ -1,5 +1,6 @@
 //! A control plane for tests: in a directory of its own, on a free port, with a clock that tests turn.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -11,10 +12,14 @@ use keyward::authz::{Pepper, Revision, Timestamp};
 use keyward::control::{AdminToken, Config, Control, OpenError};
 use keyward::wire::{Change, ChangeSink, Epoch, Incomplete, KeySource, SecretEntry};
 use serde_json::Value;
-use sqlx::Connection as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+
+use crate::support_postgres;
 
 /// The admin token of every test.
 pub const ADMIN: &str = "admin-token-of-the-tests-0123456789";
@@ -30,25 +35,79 @@ pub struct Sink {
     pub entries: Mutex<Vec<SecretEntry>>,
     /// The changes since.
     pub changes: Mutex<Vec<Change>>,
+    /// Tells that there is something new.
+    pub changed: watch::Sender<()>,
+}
+
+impl Sink {
+    /// How far it has come.
+    pub fn revision(&self) -> Revision {
+        let last = self
+            .changes
+            .lock()
+            .unwrap()
+            .last()
+            .map(|change| change.revision);
+        let loaded = *self.loaded.lock().unwrap();
+        last.or(loaded.map(|(_, revision)| revision))
+            .unwrap_or(Revision(0))
+    }
 }
 
 impl ChangeSink for Sink {
     fn load(&self, source: &mut dyn KeySource) -> Result<(), Incomplete> {
+        let entries = source.entries().collect();
+        source.is_whole().then_some(()).ok_or(Incomplete)?;
+        self.changes.lock().unwrap().clear();
         *self.loaded.lock().unwrap() = Some((source.epoch(), source.revision()));
-        *self.entries.lock().unwrap() = source.entries().collect();
-        source.is_whole().then_some(()).ok_or(Incomplete)
+        *self.entries.lock().unwrap() = entries;
+        self.changed.send_replace(());
+        Ok(())
     }
 
     fn apply(&self, change: &Change) {
         self.changes.lock().unwrap().push(change.clone());
+        self.changed.send_replace(());
     }
+}
+
+/// The file in a test's directory that names the database at a server that the test uses instead of a file.
+const AT_SERVER: &str = "postgres-url";
+
+/// A directory for a test whose database is a file in it.
+pub fn directory() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// A directory for a test whose database is a schema of its own at the server of this run.
+pub fn directory_at_server() -> TempDir {
+    let directory = directory();
+    use_server(directory.path(), &support_postgres::schema());
+    directory
+}
+
+/// Makes a directory's database one at a server.
+pub fn use_server(directory: &Path, url: &str) {
+    fs::write(directory.join(AT_SERVER), url).unwrap();
+}
+
+/// A control plane whose database is a file that goes with it.
+pub fn plane() -> Plane {
+    Plane::start_with(directory())
+}
+
+/// Where the database of this directory is.
+fn database_of(directory: &Path) -> String {
+    let file = directory.join("keyward.db");
+    fs::read_to_string(directory.join(AT_SERVER))
+        .unwrap_or_else(|_| format!("sqlite://{}", file.display()))
 }
 
 /// Settings on a database in this directory.
 pub fn config(directory: &Path) -> Config {
     Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        database: format!("sqlite://{}", directory.join("keyward.db").display()),
+        database: database_of(directory),
         admin_tokens: vec![AdminToken::new(ADMIN).unwrap()],
         pepper: Pepper::derive("the pepper of the tests"),
         tls: None,
@@ -79,12 +138,79 @@ impl Clock {
     }
 }
 
-/// The database of a directory, to look into it past the control plane.
-pub fn look_into(directory: &Path) -> SqliteConnection {
+/// The file of a directory, to look into it past the control plane.
+pub fn look_into_file(directory: &Path) -> SqliteConnection {
     let options = SqliteConnectOptions::new().filename(directory.join("keyward.db"));
     runtime()
         .block_on(SqliteConnection::connect_with(&options))
         .unwrap()
+}
+
+/// The database of a directory, to look into it past the control plane.
+pub fn look_into(directory: &Path) -> Database {
+    let runtime = runtime();
+    let Ok(url) = fs::read_to_string(directory.join(AT_SERVER)) else {
+        return Database::File(look_into_file(directory));
+    };
+    let connection = runtime.block_on(PgConnection::connect(&url)).unwrap();
+    Database::Server(Box::new((runtime, connection)))
+}
+
+/// A database past the control plane.
+pub enum Database {
+    File(SqliteConnection),
+    /// Its connection lives on a runtime of its own.
+    Server(Box<(Runtime, PgConnection)>),
+}
+
+impl Database {
+    /// Carries statements out.
+    pub fn execute(&mut self, sql: &str) {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql));
+        match self {
+            Self::File(file) => _ = runtime().block_on(sql.execute(file)).unwrap(),
+            Self::Server(server) => {
+                let (runtime, connection) = &mut **server;
+                _ = runtime.block_on(sql.execute(connection)).unwrap();
+            }
+        }
+    }
+
+    /// The one number that is asked for.
+    pub fn number(&mut self, sql: &'static str) -> i64 {
+        match self {
+            Self::File(file) => runtime()
+                .block_on(sqlx::query_scalar(sql).fetch_one(file))
+                .unwrap(),
+            Self::Server(server) => {
+                let (runtime, connection) = &mut **server;
+                runtime
+                    .block_on(sqlx::query_scalar(sql).fetch_one(connection))
+                    .unwrap()
+            }
+        }
+    }
+
+    /// The texts of the columns of all rows.
+    pub fn texts(&mut self, sql: &'static str, columns: usize) -> Vec<Vec<Option<String>>> {
+        match self {
+            Self::File(file) => {
+                let rows = runtime()
+                    .block_on(sqlx::query(sql).fetch_all(file))
+                    .unwrap();
+                let read = |row: &SqliteRow| (0..columns).map(|column| row.get(column)).collect();
+                rows.iter().map(read).collect()
+            }
+            Self::Server(server) => {
+                let (runtime, connection) = &mut **server;
+                let rows = runtime
+                    .block_on(sqlx::query(sql).fetch_all(connection))
+                    .unwrap();
+                let read = |row: &PgRow| (0..columns).map(|column| row.get(column)).collect();
+                rows.iter().map(read).collect()
+            }
+        }
+    }
 }
 
 /// Opens a control plane on a runtime.
@@ -111,13 +237,17 @@ pub struct Plane {
     stop: Option<oneshot::Sender<()>>,
     stopped: Option<tokio::task::JoinHandle<()>>,
     directory: PathBuf,
-    _temporary: Option<tempfile::TempDir>,
+    _temporary: Option<TempDir>,
 }
 
 impl Plane {
-    /// One with a database of its own that goes with it.
+    /// One with a database of its own, a file that goes with it.
     pub fn start() -> Self {
-        let temporary = tempfile::tempdir().unwrap();
+        Self::start_with(directory())
+    }
+
+    /// One on the database in a directory that goes with it.
+    pub fn start_with(temporary: TempDir) -> Self {
         let mut plane = Self::start_in(temporary.path(), Clock::new());
         plane._temporary = Some(temporary);
         plane
@@ -209,13 +339,29 @@ impl Plane {
 
     /// The entries of the audit log, past the control plane.
     pub fn audit(&self) -> Vec<Value> {
-        const QUERY: &str = "SELECT json_object('action', action, 'actor', actor, 'family', family, 'tenant', tenant, \
-             'key_id', key_id, 'before_state', before_state, 'after_state', after_state) FROM audit ORDER BY seq";
-        let mut connection = look_into(&self.directory);
-        let entries = sqlx::query_scalar(QUERY).fetch_all(&mut connection);
-        let entries: Vec<String> = self.runtime.block_on(entries).unwrap();
-        let parsed = entries.iter().map(|entry| serde_json::from_str(entry));
-        parsed.collect::<Result<_, _>>().unwrap()
+        const COLUMNS: [&str; 9] = [
+            "revision",
+            "at",
+            "actor",
+            "action",
+            "family",
+            "tenant",
+            "key_id",
+            "before_state",
+            "after_state",
+        ];
+        const QUERY: &str = "SELECT CAST(revision AS TEXT), CAST(at AS TEXT), actor, action, family, tenant, key_id, before_state, after_state \
+             FROM audit ORDER BY seq";
+        let entries = look_into(&self.directory).texts(QUERY, COLUMNS.len());
+        let named = |values: Vec<_>| COLUMNS.iter().map(|name| (*name).to_owned()).zip(values);
+        let entries = entries.into_iter().map(named);
+        entries
+            .map(|entry| {
+                entry
+                    .map(|(name, text)| (name, Value::from(text)))
+                    .collect()
+            })
+            .collect()
     }
 
     /// Makes a key and gives its id and its secret.

@@ -8,6 +8,7 @@ use keyward::control::RawKey;
 use keyward::wire::SecretDigest;
 use serde_json::{Value, json};
 
+use super::plane;
 use crate::control_support::{ADMIN, Answer, Plane, call};
 
 const UUID: &str = "0b5e3b1c-7a0e-4b5f-9a53-0f2c9a1d2e3f";
@@ -83,7 +84,7 @@ fn refusal(report: &Value) -> (u64, &str, &str) {
 
 #[test]
 fn keys_of_all_families_are_made_as_one_change() {
-    let plane = Plane::start();
+    let plane = plane();
     let token = org_token(&plane);
     let lines = [org_line("ci", &token), workspace_line(), access_line()];
     let report = import(&plane, &lines);
@@ -125,7 +126,7 @@ fn keys_of_all_families_are_made_as_one_change() {
 
 #[test]
 fn an_import_can_be_run_again() {
-    let plane = Plane::start();
+    let plane = plane();
     let lines = [
         org_line("ci", &org_token(&plane)),
         workspace_line(),
@@ -147,7 +148,7 @@ fn an_import_can_be_run_again() {
 
 #[test]
 fn a_digest_is_as_good_as_the_token() {
-    let plane = Plane::start();
+    let plane = plane();
     let token = org_token(&plane);
     let hash = blake3::hash(token.as_bytes()).to_hex().to_string();
     let mut line = org_line("ci", "");
@@ -174,7 +175,7 @@ fn a_digest_is_as_good_as_the_token() {
 
 #[test]
 fn a_refused_line_is_named_and_stops_the_import() {
-    let plane = Plane::start();
+    let plane = plane();
     let (first, second, third) = (org_token(&plane), org_token(&plane), org_token(&plane));
     let mut bad = org_line("b", &second);
     bad["permissions"] = json!(["*:x"]);
@@ -239,7 +240,7 @@ fn with(mut line: Value, changes: Value) -> String {
 
 #[test]
 fn what_is_wrong_with_the_frame_of_a_line_is_named() {
-    let plane = Plane::start();
+    let plane = plane();
     let org = |changes| with(org_line("new", &org_token(&plane)), changes);
     let cases = [
         ("no json".to_owned(), "line"),
@@ -275,7 +276,7 @@ fn what_is_wrong_with_the_frame_of_a_line_is_named() {
 
 #[test]
 fn what_is_wrong_with_a_key_of_an_import_is_named() {
-    let plane = Plane::start();
+    let plane = plane();
     let token = org_token(&plane);
     import(&plane, &[org_line("taken", &token), access_line()]);
     let org = |changes| with(org_line("new", &org_token(&plane)), changes);
@@ -310,7 +311,7 @@ fn what_is_wrong_with_a_key_of_an_import_is_named() {
 
 #[test]
 fn a_secret_in_the_wrong_place_is_not_repeated() {
-    let plane = Plane::start();
+    let plane = plane();
     let token = org_token(&plane);
     let misplaced = [
         json!({"family": token}),
@@ -325,7 +326,7 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
 
 #[test]
 fn lines_are_limited_and_bodies_are_not() {
-    let plane = Plane::start();
+    let plane = plane();
     let name = "n".repeat(70_000);
     let overlong = json!({"family": "org", "name": name}).to_string();
     let good = org_line("a", &org_token(&plane)).to_string();
@@ -349,7 +350,7 @@ fn lines_are_limited_and_bodies_are_not() {
 
 #[test]
 fn a_thousand_lines_are_a_transaction() {
-    let plane = Plane::start();
+    let plane = plane();
     let lines: Vec<_> = (0..2500)
         .map(|i| org_line(&format!("k{i}"), &org_token(&plane)))
         .collect();
@@ -368,7 +369,7 @@ fn a_thousand_lines_are_a_transaction() {
 
 #[test]
 fn what_was_received_whole_before_a_body_breaks_off_is_imported() {
-    let plane = Plane::start();
+    let plane = plane();
     let lines: Vec<_> = (0..1001)
         .map(|i| org_line(&format!("k{i}"), &org_token(&plane)))
         .collect();
@@ -391,7 +392,7 @@ fn what_was_received_whole_before_a_body_breaks_off_is_imported() {
 
 #[test]
 fn only_an_administrator_moves_keys_in_and_out() {
-    let plane = Plane::start();
+    let plane = plane();
     let body = json!({"slug": "s", "name": "n", "permissions": ["*"], "expiresAt": "2030-01-01T00:00:00Z"});
     let (_, key) = plane.create("acme", body);
     for (method, path) in [("POST", "/v1/import"), ("GET", "/v1/export")] {
@@ -406,7 +407,7 @@ fn only_an_administrator_moves_keys_in_and_out() {
 
 #[test]
 fn an_export_has_no_secret_and_becomes_an_import_when_it_is_given_them() {
-    let plane = Plane::start();
+    let plane = plane();
     let tokens = [org_token(&plane), UUID.to_owned(), ACCESS.to_owned()];
     let mut org = org_line("ci", &tokens[0]);
     org["ownerType"] = json!("agent");
@@ -435,7 +436,7 @@ fn an_export_has_no_secret_and_becomes_an_import_when_it_is_given_them() {
         line["token"] = json!(token);
     }
     assert_eq!(import(&plane, &lines)["unchanged"], json!(3));
-    let elsewhere = Plane::start();
+    let elsewhere = super::plane();
     assert_eq!(import(&elsewhere, &lines)["created"], json!(3));
     assert_eq!(export(&elsewhere), exported);
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use keyward::authz::{KeyStatus, PresentedKey, RawGrants};
 use keyward::control::CommandError;
 
+use super::plane;
 use crate::control_support::{Answer, Plane, call};
 
 const KEYS: &str = "/v2/workspaces/w1/security/apikeys";
@@ -35,7 +36,7 @@ fn revisions(plane: &Plane) -> usize {
 
 #[test]
 fn a_key_is_created_and_its_secret_shown_once() {
-    let plane = Plane::start();
+    let plane = plane();
     let rules = json!([
         {"action": "read", "subject": ["pages", "workspaces"], "conditions": {"slug": "home"}, "reason": "r"},
         {"action": ["update"], "subject": "files", "fields": ["name"], "role": "editor", "priority": 2, "inverted": true},
@@ -73,14 +74,14 @@ fn a_key_is_created_and_its_secret_shown_once() {
 
 #[test]
 fn a_workspace_without_keys_has_an_empty_list() {
-    let plane = Plane::start();
+    let plane = plane();
     let listed = plane.admin("GET", KEYS, None);
     assert_eq!((listed.status, listed.body), (200, json!([])));
 }
 
 #[test]
 fn lists_show_the_keys_of_one_workspace_the_oldest_first() {
-    let plane = Plane::start();
+    let plane = plane();
     for name in ["a", "b", "c"] {
         plane.admin("POST", KEYS, save(name, json!([])));
         plane.clock.advance(1);
@@ -99,7 +100,7 @@ fn lists_show_the_keys_of_one_workspace_the_oldest_first() {
 
 #[test]
 fn one_key_is_shown_whether_by_id_or_by_secret() {
-    let plane = Plane::start();
+    let plane = plane();
     let (id, raw) = made(&plane, "w1");
     let listed = plane.admin("GET", KEYS, None);
     for name in [&id, &raw] {
@@ -112,7 +113,7 @@ fn one_key_is_shown_whether_by_id_or_by_secret() {
 
 #[test]
 fn a_put_replaces_name_and_rules_whether_by_id_or_by_secret() {
-    let plane = Plane::start();
+    let plane = plane();
     let (id, raw) = made(&plane, "w1");
     for (nth, name) in [&id, &raw].into_iter().enumerate() {
         let key = format!("{KEYS}/{name}");
@@ -141,7 +142,7 @@ fn a_put_replaces_name_and_rules_whether_by_id_or_by_secret() {
 
 #[test]
 fn a_key_is_switched_off_and_on_and_stays_as_it_is_where_nothing_is_said() {
-    let plane = Plane::start();
+    let plane = plane();
     let (id, _) = made(&plane, "w1");
     let key = format!("{KEYS}/{id}");
     for (said, disabled) in [
@@ -172,7 +173,7 @@ fn a_key_is_switched_off_and_on_and_stays_as_it_is_where_nothing_is_said() {
 
 #[test]
 fn a_deleted_key_is_gone() {
-    let plane = Plane::start();
+    let plane = plane();
     for by_secret in [false, true] {
         let (id, raw) = made(&plane, "w1");
         let key = format!("{KEYS}/{}", if by_secret { &raw } else { &id });
@@ -193,7 +194,7 @@ fn a_deleted_key_is_gone() {
 
 #[test]
 fn what_is_not_there_is_404_whatever_there_is_elsewhere() {
-    let plane = Plane::start();
+    let plane = plane();
     let (other_id, other_raw) = made(&plane, "w2");
     let (org_id, org_raw) = plane.create(
         "acme",
@@ -239,7 +240,7 @@ fn assert_refused(plane: &Plane, id: &str, body: &Value, field: &str) {
 
 #[test]
 fn what_is_wrong_with_a_key_is_named_and_nothing_is_written() {
-    let plane = Plane::start();
+    let plane = plane();
     let (id, _) = made(&plane, "w1");
     let long = "x".repeat(257);
     for (body, field) in [
@@ -280,7 +281,7 @@ fn what_is_wrong_with_a_key_is_named_and_nothing_is_written() {
 
 #[test]
 fn what_is_wrong_with_a_rule_is_named_by_its_place() {
-    let plane = Plane::start();
+    let plane = plane();
     let (id, _) = made(&plane, "w1");
     for (rule, place) in [
         (json!(1), ""),
@@ -312,7 +313,7 @@ fn what_is_wrong_with_a_rule_is_named_by_its_place() {
 /// Among them what CASL would silently take for nothing, or for everything.
 #[test]
 fn what_is_wrong_with_conditions_is_named_by_its_place() {
-    let plane = Plane::start();
+    let plane = plane();
     let (id, _) = made(&plane, "w1");
     let deep = (0..8).fold(
         json!({"a": 1}),
@@ -358,7 +359,7 @@ fn what_is_wrong_with_conditions_is_named_by_its_place() {
 
 #[test]
 fn a_body_that_is_no_object_or_holds_a_name_twice_is_refused() {
-    let plane = Plane::start();
+    let plane = plane();
     let admin = format!("Bearer {}", crate::control_support::ADMIN);
     let headers = [("authorization", admin.as_str())];
     let nested = format!(
@@ -400,7 +401,7 @@ fn a_body_that_is_no_object_or_holds_a_name_twice_is_refused() {
 
 #[test]
 fn a_workspace_without_a_possible_id_is_refused() {
-    let plane = Plane::start();
+    let plane = plane();
     let long = "w".repeat(129);
     for id in [
         "%20",
@@ -424,7 +425,7 @@ fn a_workspace_without_a_possible_id_is_refused() {
 
 #[test]
 fn only_an_admin_token_manages_keys_of_workspaces() {
-    let plane = Plane::start();
+    let plane = plane();
     let everything = json!({
         "slug": "all", "name": "n", "permissions": ["*"], "scopes": ["*"], "expiresAt": "2030-01-01T00:00:00Z",
     });
@@ -459,7 +460,7 @@ fn only_an_admin_token_manages_keys_of_workspaces() {
 
 #[test]
 fn another_method_is_405() {
-    let plane = Plane::start();
+    let plane = plane();
     for (method, path) in [
         ("PATCH", format!("{KEYS}/x")),
         ("POST", format!("{KEYS}/x")),
@@ -473,7 +474,7 @@ fn another_method_is_405() {
 
 #[test]
 fn the_audit_log_says_what_was_done_and_holds_no_secret() {
-    let plane = Plane::start();
+    let plane = plane();
     let (id, raw) = made(&plane, "w1");
     let key = format!("{KEYS}/{raw}");
     plane.admin("PUT", &key, save("renamed", json!([])));
@@ -496,7 +497,7 @@ fn the_audit_log_says_what_was_done_and_holds_no_secret() {
 
 #[test]
 fn a_change_says_who_has_applied_it() {
-    let plane = Plane::start();
+    let plane = plane();
     let headers = [
         (
             "authorization",
@@ -517,7 +518,7 @@ fn a_workspace_has_no_more_keys_than_its_list_shows() {
     use keyward::authz::Tenant;
     use keyward::control::{Caller, GivenSecret, KeyName, NewKey, RawKey};
 
-    let plane = Plane::start();
+    let plane = plane();
     let tenant = Tenant::Workspace("w1".to_owned());
     let raws: Vec<_> = (0..10_001)
         .map(|_| RawKey::of(&tenant, plane.clock.now()).unwrap())

@@ -20,11 +20,17 @@ mod control_access;
 #[cfg(feature = "control")]
 mod control_callers;
 #[cfg(feature = "control")]
+mod control_care;
+#[cfg(feature = "control")]
+mod control_file;
+#[cfg(feature = "control")]
 mod control_kill;
 #[cfg(feature = "control")]
 mod control_openapi;
 #[cfg(feature = "control")]
 mod control_org;
+#[cfg(feature = "control")]
+mod control_shared;
 #[cfg(feature = "control")]
 mod control_store;
 #[cfg(feature = "control")]
@@ -68,6 +74,8 @@ mod golden;
 #[cfg(feature = "cli")]
 mod matrix;
 mod model;
+#[cfg(feature = "control")]
+mod on_postgres;
 #[cfg(feature = "cli")]
 mod prisme_faults;
 #[cfg(feature = "cli")]
@@ -101,3 +109,9 @@ mod remote_support;
 mod request_allocations;
 #[cfg(feature = "proxy")]
 mod support;
+#[cfg(feature = "control")]
+mod support_postgres;
+
+// What the suites of the control plane begin with; `on_postgres` has others of the same names.
+#[cfg(feature = "control")]
+use control_support::{directory, plane};

@@ -206,7 +206,8 @@ pub struct Keys {
 pub struct Embedded {
     /// Where its API listens.
     pub listen: SocketAddress,
-    /// Where keys are stored: `sqlite://PATH`, relative to the directory that the process is started in.
+    /// Where keys are stored: `sqlite://PATH`, relative to the directory that the process is started in, or
+    /// `postgres://USER:PASSWORD@HOST:PORT/NAME`. A password is a secret: take it from the environment.
     pub database: Database,
     /// TLS of its API; absent: clear text.
     pub tls: Option<ControlTls>,

@@ -41,7 +41,7 @@ text_value!(
 );
 
 text_value!(
-    /// Where keys are stored: `sqlite://PATH`.
+    /// Where keys are stored: `sqlite://PATH` or `postgres://USER:PASSWORD@HOST:PORT/NAME`.
     Database(String),
     "database",
     "sqlite://keyward-data/keyward.db"
@@ -192,16 +192,16 @@ impl FromStr for Database {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return Err(
-                "PostgreSQL is not available in this version; write sqlite://PATH".to_owned(),
-            );
-        }
-        match text.strip_prefix("sqlite://") {
-            Some(path) if !path.is_empty() && !path.starts_with(':') => Ok(Self(text.to_owned())),
-            Some(_) | None => {
-                Err("write sqlite://PATH, for example sqlite://keyward-data/keyward.db".to_owned())
+        let schemes = ["sqlite://", "postgres://", "postgresql://"];
+        let place = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
+        match place {
+            Some(place) if !place.is_empty() && !place.starts_with(':') => {
+                Ok(Self(text.to_owned()))
             }
+            Some(_) | None => Err(
+                "write sqlite://PATH, for example sqlite://keyward-data/keyward.db, or postgres://USER:PASSWORD@HOST/NAME"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -335,11 +335,12 @@ mod tests {
     #[test]
     fn databases_and_hosts() {
         assert!(accepts::<Database>("sqlite://a/b.db"));
+        assert!(accepts::<Database>("postgres://keyward:p@h:5432/k"));
         for text in [
             "sqlite://",
             "sqlite://:memory:",
             "mysql://x",
-            "postgres://x",
+            "postgres://",
             "a.db",
         ] {
             assert!(!accepts::<Database>(text), "{text}");

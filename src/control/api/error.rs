@@ -248,13 +248,18 @@ impl From<StoreError> for ApiError {
             StoreError::Database(sqlx::Error::PoolTimedOut) => {
                 Self::unavailable("the control plane is overloaded: try again in a moment")
             }
-            StoreError::Database(_) => {
+            StoreError::Database(_) | StoreError::TimedOut => {
                 log(&error);
                 Self::unavailable(
                     "the store does not do its work: try again in a moment; the log says why",
                 )
             }
+            // Said in the log once, of the write that failed first.
+            StoreError::Shared => Self::unavailable(
+                "the store does not do its work: try again in a moment; the log says why",
+            ),
             StoreError::Damaged(_)
+            | StoreError::Randomness(_)
             | StoreError::Unreadable(_)
             | StoreError::AlreadyAttached
             | StoreError::Interrupted => Self::internal(&error),

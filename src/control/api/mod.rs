@@ -8,6 +8,7 @@ mod access_asked;
 mod access_error;
 mod access_keys;
 mod answer;
+mod audit;
 mod auth;
 mod error;
 mod input;
@@ -115,6 +116,7 @@ impl Api {
             )
             .route(transfer::IMPORT, post(transfer::import))
             .route("/v1/export", get(transfer::export))
+            .route("/v1/audit", get(audit::list))
             .route("/healthz", get(ops::healthz))
             .route("/readyz", get(ops::readyz))
             .route("/metrics", get(ops::metrics))

@@ -5,7 +5,7 @@ use axum::response::Response;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{access_keys, answer, org_keys, transfer, validate, workspace_keys};
+use super::{access_keys, answer, audit, org_keys, transfer, validate, workspace_keys};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -36,6 +36,7 @@ use super::{access_keys, answer, org_keys, transfer, validate, workspace_keys};
         access_keys::delete,
         transfer::import,
         transfer::export,
+        audit::list,
     ),
     modifiers(&Credentials),
     security(("admin" = []), ("api_key" = []), ("api_key_bearer" = [])),

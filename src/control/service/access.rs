@@ -18,7 +18,8 @@ impl Keys {
         caller: &Caller,
         asked: &ListAccessKeys,
     ) -> Result<Applied<Vec<StoredKey>>, CommandError> {
-        let (mut connection, revision) = self.reader(caller, &Tenant::Access).await?;
+        let (mut lent, revision) = self.reader(caller, &Tenant::Access).await?;
+        let mut connection = lent.conn();
         let (field, id, direction) = match &asked.cursor {
             None => ("", None, page::Direction::Older),
             Some(Cursor::After(id)) => ("starting_after", Some(id), page::Direction::Older),

@@ -72,7 +72,7 @@ impl Command for Retire {
             ..revoke.clone()
         };
         let mut revoked = 0;
-        for before in read::owned_by(transaction.connection(), SAMPLE_OWNER_KIND).await? {
+        for before in read::owned_by(&mut transaction.connection(), SAMPLE_OWNER_KIND).await? {
             if before.record.status == KeyStatus::Revoked {
                 transaction.delete(&delete, &before).await?;
                 continue;
@@ -117,6 +117,6 @@ async fn audited(
     transaction: &mut WriteTransaction<'_>,
 ) -> Result<Audited, CommandError> {
     let now = transaction.now();
-    let actor = caller.judge(transaction.connection(), now).await?;
+    let actor = caller.judge(&mut transaction.connection(), now).await?;
     Ok(key::audited(&actor, action))
 }

@@ -57,7 +57,7 @@ impl Present {
         let ids: Vec<_> = ids.collect();
         let workspaces: Vec<_> = workspaces.into_iter().collect();
         let (now, revision) = (transaction.now(), transaction.revision());
-        let connection = transaction.connection();
+        let connection = &mut transaction.connection();
         Ok(Self {
             now,
             revision,

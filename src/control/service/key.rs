@@ -3,16 +3,13 @@
 //!
 //! It knows no family's fields.
 
-use sqlx::Sqlite;
-use sqlx::pool::PoolConnection;
-
 use super::incoming::{Incoming, Present};
 use super::{Applied, Command, Keys, Minted, Page};
 use crate::authz::{Family, KeyStatus, PresentedKey, Revision, Tenant, Timestamp};
 use crate::control::caller::{Actor, Caller};
 use crate::control::command::{InvalidInput, ListKeys, NewKey};
 use crate::control::error::CommandError;
-use crate::control::store::{Audited, Shown, StoredKey, Wanted, WriteTransaction, read};
+use crate::control::store::{Audited, Lent, Shown, StoredKey, Wanted, WriteTransaction, read};
 use crate::control::token::{GivenSecret, RawKey};
 
 impl Keys {
@@ -43,7 +40,7 @@ impl Keys {
         asked: &ListKeys,
     ) -> Result<Applied<Page>, CommandError> {
         let (mut connection, revision) = self.reader(caller, tenant).await?;
-        let (keys, total) = read::list(&mut connection, tenant, asked).await?;
+        let (keys, total) = read::list(&mut connection.conn(), tenant, asked).await?;
         let total = u64::try_from(total).unwrap_or(0);
         let value = Page { keys, total };
         Ok(Applied { value, revision })
@@ -61,7 +58,7 @@ impl Keys {
         name: &str,
     ) -> Result<Applied<StoredKey>, CommandError> {
         let (mut connection, revision) = self.reader(caller, tenant).await?;
-        let value = read::find(&mut connection, tenant, &self.wanted(tenant, name))
+        let value = read::find(&mut connection.conn(), tenant, &self.wanted(tenant, name))
             .await?
             .ok_or(CommandError::NotFound)?;
         Ok(Applied { value, revision })
@@ -117,10 +114,10 @@ impl Keys {
         &self,
         caller: &Caller,
         tenant: &Tenant,
-    ) -> Result<(PoolConnection<Sqlite>, Revision), CommandError> {
+    ) -> Result<(Lent, Revision), CommandError> {
         let revision = self.revision();
         let mut connection = self.0.store.readers().acquire().await?;
-        let actor = caller.judge(&mut connection, self.now()).await?;
+        let actor = caller.judge(&mut connection.conn(), self.now()).await?;
         actor.admit(tenant)?;
         Ok((connection, revision))
     }
@@ -140,7 +137,7 @@ impl Target {
         transaction: &mut WriteTransaction<'_>,
     ) -> Result<(Actor, StoredKey), CommandError> {
         let actor = judged(&self.caller, &self.tenant, transaction).await?;
-        let key = read::find(transaction.connection(), &self.tenant, &self.wanted)
+        let key = read::find(&mut transaction.connection(), &self.tenant, &self.wanted)
             .await?
             .ok_or(CommandError::NotFound)?;
         Ok((actor, key))
@@ -153,7 +150,7 @@ async fn judged(
     transaction: &mut WriteTransaction<'_>,
 ) -> Result<Actor, CommandError> {
     let now = transaction.now();
-    let actor = caller.judge(transaction.connection(), now).await?;
+    let actor = caller.judge(&mut transaction.connection(), now).await?;
     actor.admit(tenant)?;
     Ok(actor)
 }

@@ -1,31 +1,34 @@
 //! Commands carried out: judged, checked against the state that they meet, and made one change each.
 //!
 //! It knows no HTTP. Every change is on disk and applied by the gateway before its command returns, in the
-//! order of revisions, whether or not anybody still waits for the answer.
+//! order of revisions, whether or not anybody still waits for the answer. Commands share commits ([`group`]); what was
+//! committed, here or by another control plane, is handed on at one place ([`head`]).
 
 mod access;
 mod direct;
+mod group;
+mod head;
 mod incoming;
 mod key;
 mod org;
+mod tail;
 mod transfer;
 mod workspace;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::caller::Caller;
 use super::command::InvalidInput;
 use super::error::CommandError;
-use super::store::{
-    Shown, Store, StoreError, StoredKey, Usage, WriteTransaction, Writer, load, read,
-};
+use super::store::log::{self, Entry, WantedEntries};
+use super::store::{Shown, Store, StoreError, StoredKey, Usage, WriteTransaction, read};
 use super::token::RawKey;
 use crate::authz::{
     KeyDigest, KeyLookup, Pepper, PresentedKey, Principal, Revision, Tenant, Timestamp,
 };
-use crate::wire::{Change, ChangeSink, Epoch};
+use crate::wire::{ChangeSink, Epoch};
 
 pub(super) use transfer::{Imported, NewLine};
 
@@ -74,9 +77,10 @@ struct Inner {
     store: Store,
     pepper: Option<Pepper>,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    sink: OnceLock<Arc<dyn ChangeSink>>,
-    /// The last revision that is on disk and applied.
-    revision: AtomicU64,
+    queue: group::Queue,
+    head: head::Head,
+    /// What follows other control planes, where there can be any.
+    tail: OnceLock<tail::Tail>,
     /// Whether the last write failed.
     is_failing: AtomicBool,
 }
@@ -99,15 +103,22 @@ impl Keys {
         pepper: Option<Pepper>,
         clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     ) -> Result<Self, StoreError> {
-        let revision = read::revision(store.writer.lock().await.connection().await?).await?;
-        Ok(Self(Arc::new(Inner {
+        let (epoch, revision) =
+            read::identity(&mut store.readers().acquire().await?.conn()).await?;
+        let is_shared = store.is_shared();
+        let inner = Arc::new(Inner {
             store,
             pepper,
             clock,
-            sink: OnceLock::new(),
-            revision: AtomicU64::new(revision.0),
+            queue: group::Queue::default(),
+            head: head::Head::new(epoch, revision),
+            tail: OnceLock::new(),
             is_failing: AtomicBool::new(false),
-        })))
+        });
+        if is_shared {
+            inner.tail.get_or_init(|| tail::Tail::begin(&inner));
+        }
+        Ok(Self(inner))
     }
 
     /// Gives `sink` every key, and from then on every change. There is one sink; a second is refused.
@@ -115,37 +126,29 @@ impl Keys {
     /// # Errors
     /// The store failed, and the sink has what it had before. Or there is a sink already.
     pub async fn attach(&self, sink: Arc<dyn ChangeSink>) -> Result<(), StoreError> {
-        let mut writer = self.0.store.writer.lock().await;
-        if self.0.sink.get().is_some() {
-            return Err(StoreError::AlreadyAttached);
-        }
-        let connection = writer.connection().await?;
-        load::load(connection, self.0.store.epoch(), Arc::clone(&sink)).await?;
-        self.0
-            .sink
-            .set(sink)
-            .map_err(|_| StoreError::AlreadyAttached)
+        let mut connection = self.0.store.readers().acquire().await?;
+        self.0.head.attach(&mut connection.conn(), sink).await
     }
 
     /// Gateways that every change is applied by before it is answered: 1 when one is attached, else 0.
     pub fn gateways(&self) -> u32 {
-        u32::from(self.0.sink.get().is_some())
+        u32::from(self.0.head.has_sink())
     }
 
     /// The history that the store is.
     pub fn epoch(&self) -> Epoch {
-        self.0.store.epoch()
+        self.0.head.position().0
     }
 
     /// The last revision that is on disk and applied.
     pub fn revision(&self) -> Revision {
-        self.0.applied()
+        self.0.head.position().1
     }
 
     /// Whether the store answers, and takes what is written.
     pub(super) async fn is_available(&self) -> bool {
         let answers = match self.0.store.readers().acquire().await {
-            Ok(mut connection) => read::revision(&mut connection).await.is_ok(),
+            Ok(mut connection) => read::revision(&mut connection.conn()).await.is_ok(),
             Err(_) => false,
         };
         answers && self.takes_writes().await
@@ -169,8 +172,22 @@ impl Keys {
     /// # Errors
     /// The store failed.
     pub async fn count(&self) -> Result<u64, StoreError> {
-        let count = read::count(&mut *self.0.store.readers().acquire().await?).await?;
+        let count = read::count(&mut self.0.store.readers().acquire().await?.conn()).await?;
         Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// A page of the audit log.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(super) async fn audit(
+        &self,
+        wanted: &WantedEntries,
+    ) -> Result<Applied<Vec<Entry>>, StoreError> {
+        let revision = self.revision();
+        let mut connection = self.0.store.readers().acquire().await?;
+        let value = log::entries(&mut connection.conn(), wanted).await?;
+        Ok(Applied { value, revision })
     }
 
     /// The present moment.
@@ -197,7 +214,7 @@ impl Keys {
         Tenant: for<'a> From<&'a T>,
     {
         let mut connection = self.0.store.readers().acquire().await?;
-        let actor = caller.judge(&mut connection, self.now()).await?;
+        let actor = caller.judge(&mut connection.conn(), self.now()).await?;
         let named = named?;
         actor.admit(&Tenant::from(&named))?;
         Ok(named)
@@ -215,7 +232,7 @@ impl Keys {
         let revision = self.revision();
         let shown = Shown::new(shown, self.0.pepper.as_ref());
         let mut connection = self.0.store.readers().acquire().await?;
-        let Some(located) = read::by_secret(&mut connection, &shown).await? else {
+        let Some(located) = read::by_secret(&mut connection.conn(), &shown).await? else {
             return Ok(None);
         };
         let lookup = KeyLookup::Found {
@@ -240,58 +257,6 @@ impl Keys {
 
     fn digest(&self, raw: &RawKey) -> KeyDigest {
         raw.digest(self.0.pepper.as_ref())
-    }
-
-    /// Carries a command out in a task of its own: who goes away meanwhile cannot leave a change committed that is
-    /// not applied.
-    async fn write<C: Command>(&self, command: C) -> Result<Applied<C::Answer>, CommandError> {
-        let inner = Arc::clone(&self.0);
-        tokio::spawn(async move { inner.write(command).await })
-            .await
-            .map_err(|_| StoreError::Interrupted)?
-    }
-}
-
-impl Inner {
-    async fn write<C: Command>(&self, command: C) -> Result<Applied<C::Answer>, CommandError> {
-        let mut writer = self.store.writer.lock().await;
-        let outcome = self.carry_out(&mut writer, command).await;
-        if let Err(CommandError::Store(_)) = outcome {
-            self.is_failing.store(true, Ordering::Release);
-            writer.give_up().await;
-        }
-        outcome
-    }
-
-    async fn carry_out<C: Command>(
-        &self,
-        writer: &mut Writer,
-        command: C,
-    ) -> Result<Applied<C::Answer>, CommandError> {
-        let connection = writer.connection().await?;
-        let mut transaction = WriteTransaction::begin(connection, (self.clock)()).await?;
-        if let Some(missed) = transaction.missed(self.applied()).await? {
-            self.hand_on(&missed).await;
-        }
-        let value = command.perform(&mut transaction).await?;
-        if let Some(change) = transaction.commit().await? {
-            self.hand_on(&change).await;
-            self.is_failing.store(false, Ordering::Release);
-        }
-        let revision = self.applied();
-        Ok(Applied { value, revision })
-    }
-
-    async fn hand_on(&self, change: &Change) {
-        if let Some(sink) = self.sink.get() {
-            sink.apply(change);
-            sink.settle(change).await;
-        }
-        self.revision.store(change.revision.0, Ordering::Release);
-    }
-
-    fn applied(&self) -> Revision {
-        Revision(self.revision.load(Ordering::Acquire))
     }
 }
 

@@ -79,7 +79,7 @@ impl Keys {
         place: Option<i64>,
     ) -> Result<Vec<ListedKey>, StoreError> {
         let mut connection = self.0.store.readers().acquire().await?;
-        page::of_all(&mut connection, place).await
+        page::of_all(&mut connection.conn(), place).await
     }
 }
 
@@ -97,7 +97,10 @@ impl Command for Import {
         transaction: &mut WriteTransaction<'_>,
     ) -> Result<Imported, CommandError> {
         let now = transaction.now();
-        let actor = self.caller.judge(transaction.connection(), now).await?;
+        let actor = self
+            .caller
+            .judge(&mut transaction.connection(), now)
+            .await?;
         let readable = self.lines.iter();
         let readable = readable.filter_map(|line| Some(&line.key.as_ref().ok()?.0));
         let mut present = Present::of(transaction, &readable.collect::<Vec<_>>()).await?;

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Connection as _, Row as _, SqliteConnection};
 use tokio::sync::mpsc;
 
 use super::row::{KEY_COLUMNS, entry, key, secret, select_keys};
+use super::sql::{self, Conn, Purpose, Row};
 use super::{StoreError, read};
 use crate::authz::Revision;
 use crate::wire::{ChangeSink, Epoch, KeySource, SecretEntry};
@@ -51,16 +50,15 @@ impl KeySource for Batches {
     }
 }
 
-/// Gives `sink` everything that the database holds at one moment, and says which revision that was.
+/// Gives `sink` everything that the database holds at one moment, and says which epoch and revision that was.
 ///
 /// When it fails, the sink has what it had before.
 pub(in crate::control) async fn load(
-    connection: &mut SqliteConnection,
-    epoch: Epoch,
+    connection: &mut Conn<'_>,
     sink: Arc<dyn ChangeSink>,
-) -> Result<Revision, StoreError> {
-    let mut transaction = connection.begin().await?;
-    let revision = read::revision(&mut transaction).await?;
+) -> Result<(Epoch, Revision), StoreError> {
+    let mut transaction = connection.reborrow().begin(Purpose::Read).await?;
+    let (epoch, revision) = read::identity(&mut transaction.conn()).await?;
     let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
     let mut source = Batches {
         epoch,
@@ -69,28 +67,28 @@ pub(in crate::control) async fn load(
         whole: false,
     };
     let receiving = tokio::task::spawn_blocking(move || sink.load(&mut source));
-    let sent = send_all(&mut transaction, sender).await;
+    let sent = send_all(&mut transaction.conn(), sender).await;
     let received = receiving.await.map_err(|_| StoreError::Interrupted)?;
     sent?;
     received.map_err(|_| StoreError::Interrupted)?;
-    Ok(revision)
+    Ok((epoch, revision))
 }
 
 async fn send_all(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     sender: mpsc::Sender<Vec<SecretEntry>>,
 ) -> Result<(), StoreError> {
     const QUERY: &str = select_keys!(
         ", s.digest, s.kind, s.retired_at, k.seq ",
-        "FROM (SELECT * FROM keys WHERE seq > ? ORDER BY seq LIMIT ?) k ",
+        "FROM (SELECT * FROM keys WHERE seq > $1 ORDER BY seq LIMIT $2) k ",
         "LEFT JOIN secrets s ON s.key_seq = k.seq ORDER BY k.seq",
     );
     let mut last: i64 = 0;
     loop {
-        let rows = sqlx::query(QUERY)
+        let rows = sql::query(QUERY)
             .bind(last)
             .bind(BATCH_KEYS)
-            .fetch_all(&mut *connection)
+            .fetch_all(connection)
             .await?;
         let Some(row) = rows.last() else {
             // Nobody receives any more: that is said at the other end.
@@ -105,7 +103,7 @@ async fn send_all(
 }
 
 /// Keys with all their secrets, from rows of one secret each, in the order of their keys.
-fn entries(rows: &[SqliteRow]) -> Result<Vec<SecretEntry>, StoreError> {
+pub(super) fn entries(rows: &[Row]) -> Result<Vec<SecretEntry>, StoreError> {
     let mut entries: Vec<SecretEntry> = Vec::new();
     for row in rows {
         let secret = secret(row, KEY_COLUMNS)?;

@@ -1,27 +1,38 @@
-//! Where keys are kept: SQLite, one file, one writer.
+//! Where keys are kept: SQLite, one file, one process; or PostgreSQL, which several control planes share.
 //!
 //! It knows nothing of who may do what. It sees to it that a change and its record in the log are one
 //! transaction, that what was committed is on disk, and that nobody else serves from the same file.
+//! The statements are the same for both: [`sql`] is what they have in common, [`open`] most of what they have not.
 
 pub(super) mod batch;
+pub(super) mod changes;
+mod epoch;
 pub(super) mod load;
 mod lock;
+pub(super) mod log;
 mod open;
 pub(super) mod page;
 pub(super) mod read;
+mod retention;
 mod row;
+pub(super) mod sql;
+mod witness;
 mod write;
 mod writer;
 
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::error::DatabaseError as _;
+use sqlx::sqlite::SqliteError;
 use tokio::sync::Mutex;
 
+use super::token::NoRandomness;
 use crate::authz::{KeyId, KeyRecord, Timestamp};
-use crate::wire::Epoch;
 
 pub use open::OpenError;
 pub(super) use read::{Shown, Wanted};
-pub(super) use write::{Audited, Rotation, SECRETS_IN_GRACE_MAX, WriteTransaction};
+pub(super) use sql::Lent;
+use sql::{Connection, Pool};
+
+pub(super) use write::{Audited, CHANNEL, Rotation, SECRETS_IN_GRACE_MAX, WriteTransaction};
 pub(super) use writer::Writer;
 
 /// A key with what only the control plane knows of it.
@@ -53,7 +64,7 @@ pub struct Usage {
 /// The database did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// SQLite refused or failed.
+    /// It refused or failed, or did not answer.
     #[error("the database failed")]
     Database(#[source] sqlx::Error),
     /// SQLite found the file broken, or none of its own.
@@ -70,6 +81,15 @@ pub enum StoreError {
     /// The task that wrote was ended.
     #[error("the write was interrupted")]
     Interrupted,
+    /// The system gave no random bytes.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// Another write that was to share its commit failed.
+    #[error("a write of the same moment failed, and this one with it")]
+    Shared,
+    /// The database did not answer in time.
+    #[error("the database did not answer in time")]
+    TimedOut,
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -81,9 +101,10 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// SQLite's code for what went wrong, without its finer distinctions.
+/// SQLite's code for what went wrong, without its finer distinctions; `None`: it was not SQLite.
 fn primary_code(error: &sqlx::Error) -> Option<i64> {
-    let code = error.as_database_error()?.code()?;
+    let error = error.as_database_error()?;
+    let code = error.try_downcast_ref::<SqliteError>()?.code()?;
     code.parse().ok().map(|code: i64| code & 0xff)
 }
 
@@ -95,18 +116,18 @@ const NOT_A_DATABASE: i64 = 26;
 /// An open database.
 #[derive(Debug)]
 pub(super) struct Store {
-    readers: SqlitePool,
+    readers: Pool,
     /// INVARIANT: what alone writes. Whoever holds it makes, commits and hands on one change before the next, so that
     /// changes leave in the order of their revisions.
     pub(super) writer: Mutex<Writer>,
-    epoch: Epoch,
-    /// Held as long as the store is open; the file system gives the lock up when the process ends.
-    _lock: lock::Lock,
+    /// What remembers how far a file has come.
+    witness: Option<std::sync::Mutex<witness::Witness>>,
+    /// Held as long as the store is open; the file system gives the lock up when the process ends. A server needs none.
+    _lock: Option<lock::Lock>,
 }
 
 /// A database that is only looked at.
 #[derive(Debug)]
 pub(super) struct ReadOnlyStore {
-    connection: Mutex<SqliteConnection>,
-    epoch: Epoch,
+    connection: Mutex<Connection>,
 }

@@ -2,9 +2,8 @@
 //!
 //! A key that comes or goes meanwhile moves no other to a page where it is missed or met twice.
 
-use sqlx::{Row as _, SqliteConnection};
-
 use super::row::{KEY_COLUMNS, key, select_keys, tenant_text};
+use super::sql::{self, Conn};
 use super::{StoreError, StoredKey};
 use crate::authz::Tenant;
 
@@ -24,11 +23,12 @@ pub(in crate::control) struct ListedKey {
 
 /// Keys of all families in the order in which they were added, from behind a place on.
 pub(in crate::control) async fn of_all(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     after: Option<i64>,
 ) -> Result<Vec<ListedKey>, StoreError> {
-    const QUERY: &str = select_keys!(", k.seq FROM keys k WHERE k.seq > ? ORDER BY k.seq LIMIT ?");
-    let rows = sqlx::query(QUERY)
+    const QUERY: &str =
+        select_keys!(", k.seq FROM keys k WHERE k.seq > $1 ORDER BY k.seq LIMIT $2");
+    let rows = sql::query(QUERY)
         .bind(after.unwrap_or(i64::MIN))
         .bind(KEYS_OF_ALL)
         .fetch_all(connection)
@@ -74,40 +74,46 @@ impl Position {
 
 /// Where the key with this id stands.
 pub(in crate::control) async fn position(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     tenant: &Tenant,
     id: &str,
 ) -> Result<Option<Position>, StoreError> {
-    let found = sqlx::query_as(
-        "SELECT created_at, seq FROM keys WHERE id = ? AND family = ? AND tenant = ?",
+    let found = sql::query(
+        "SELECT created_at, seq FROM keys WHERE id = $1 AND family = $2 AND tenant = $3",
     )
     .bind(id)
     .bind(tenant.family().as_str())
     .bind(tenant_text(tenant))
     .fetch_optional(connection)
     .await?;
-    Ok(found.map(|(created_at, seq)| Position { created_at, seq }))
+    let position = found.map(|row| {
+        Ok(Position {
+            created_at: row.try_get(0)?,
+            seq: row.try_get(1)?,
+        })
+    });
+    position.transpose()
 }
 
 /// The first keys of a walk that are admitted, `length` at most.
 pub(in crate::control) async fn page(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     tenant: &Tenant,
     (mut from, direction): (Position, Direction),
     length: usize,
     admits: impl Fn(&StoredKey) -> bool,
 ) -> Result<Vec<StoredKey>, StoreError> {
     const OLDER: &str = select_keys!(
-        ", k.seq FROM keys k WHERE k.family = ? AND k.tenant = ? AND (k.created_at, k.seq) < (?, ?) ",
-        "ORDER BY k.created_at DESC, k.seq DESC LIMIT ?",
+        ", k.seq FROM keys k WHERE k.family = $1 AND k.tenant = $2 AND (k.created_at, k.seq) < ($3, $4) ",
+        "ORDER BY k.created_at DESC, k.seq DESC LIMIT $5",
     );
     const NEWER: &str = select_keys!(
-        ", k.seq FROM keys k WHERE k.family = ? AND k.tenant = ? AND (k.created_at, k.seq) > (?, ?) ",
-        "ORDER BY k.created_at, k.seq LIMIT ?",
+        ", k.seq FROM keys k WHERE k.family = $1 AND k.tenant = $2 AND (k.created_at, k.seq) > ($3, $4) ",
+        "ORDER BY k.created_at, k.seq LIMIT $5",
     );
     let mut page = Vec::new();
     loop {
-        let query = sqlx::query(match direction {
+        let query = sql::query(match direction {
             Direction::Older => OLDER,
             Direction::Newer => NEWER,
         });
@@ -117,7 +123,7 @@ pub(in crate::control) async fn page(
             .bind(from.created_at)
             .bind(from.seq)
             .bind(CHUNK)
-            .fetch_all(&mut *connection)
+            .fetch_all(connection)
             .await?;
         for row in &rows {
             if page.len() == length {

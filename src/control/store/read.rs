@@ -1,15 +1,15 @@
 //! Questions to the database.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Connection as _, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
+use std::sync::PoisonError;
+
+use sqlx::postgres::PgListener;
 
 use super::row::{KEY_COLUMNS, key, secret, select_keys, tenant_text};
+use super::sql::{self, Builder, Conn, Connection, Dialect, Pool, Purpose};
 use super::{ReadOnlyStore, Store, StoreError, StoredKey};
-use crate::authz::{
-    KeyDigest, KeyId, Pepper, PresentedKey, Revision, Sha256Digest, Tenant, Timestamp,
-};
+use crate::authz::{KeyDigest, Pepper, PresentedKey, Revision, Sha256Digest, Tenant, Timestamp};
 use crate::control::command::{ListKeys, SortField};
-use crate::wire::{Epoch, Secret};
+use crate::wire::Epoch;
 
 /// The digests by which a key that somebody showed is found.
 #[derive(Debug, Clone, Copy)]
@@ -47,72 +47,88 @@ pub(in crate::control) struct Located {
 }
 
 impl Store {
-    /// The history that this is.
-    pub(in crate::control) fn epoch(&self) -> Epoch {
-        self.epoch
+    /// Notes that it has come so far, and that it is on disk.
+    pub(in crate::control) fn note(&self, revision: Revision) {
+        let Some(witness) = &self.witness else {
+            return;
+        };
+        let mut witness = witness.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = witness.note(revision) {
+            tracing::warn!(%error, "the file that remembers how far the database has come was not written");
+        }
+    }
+
+    /// Whether other control planes may serve from it, too.
+    pub(in crate::control) fn is_shared(&self) -> bool {
+        matches!(self.readers, Pool::Postgres(_))
+    }
+
+    /// What is told through a channel, where there is anybody who would.
+    pub(in crate::control) async fn listener(
+        &self,
+        channel: &str,
+    ) -> Result<Option<PgListener>, StoreError> {
+        let Pool::Postgres(pool) = &self.readers else {
+            return Ok(None);
+        };
+        let mut listener = PgListener::connect_with(pool).await?;
+        listener.eager_reconnect(false);
+        listener.listen(channel).await?;
+        Ok(Some(listener))
     }
 
     /// Connections for reading.
-    pub(in crate::control) fn readers(&self) -> &SqlitePool {
+    pub(in crate::control) fn readers(&self) -> &Pool {
         &self.readers
     }
 }
 
 impl ReadOnlyStore {
-    /// The history that this is.
-    pub(in crate::control) fn epoch(&self) -> Epoch {
-        self.epoch
-    }
-
     /// The connection for reading.
-    pub(in crate::control) fn connection(&self) -> &tokio::sync::Mutex<SqliteConnection> {
+    pub(in crate::control) fn connection(&self) -> &tokio::sync::Mutex<Connection> {
         &self.connection
     }
 }
 
+/// Which history it is, and the last revision committed.
+pub(in crate::control) async fn identity(
+    connection: &mut Conn<'_>,
+) -> Result<(Epoch, Revision), StoreError> {
+    let row = sql::query("SELECT epoch, revision FROM meta")
+        .fetch_one(connection)
+        .await?;
+    let revision = super::row::revision(row.try_get(1)?)?;
+    Ok((super::row::epoch(&row, 0)?, revision))
+}
+
 /// The last revision committed.
 pub(in crate::control) async fn revision(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
 ) -> Result<Revision, StoreError> {
-    let stored = sqlx::query_scalar("SELECT revision FROM meta")
-        .fetch_one(connection)
+    let stored = sql::query("SELECT revision FROM meta")
+        .fetch_scalar(connection)
         .await?;
     super::row::revision(stored)
 }
 
 /// How many keys there are.
-pub(in crate::control) async fn count(
-    connection: &mut SqliteConnection,
-) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar("SELECT count(*) FROM keys")
-        .fetch_one(connection)
+pub(in crate::control) async fn count(connection: &mut Conn<'_>) -> Result<i64, StoreError> {
+    Ok(sql::query("SELECT count(*) FROM keys")
+        .fetch_scalar(connection)
         .await?)
-}
-
-/// The key with this id, of any family.
-pub(super) async fn by_id(
-    connection: &mut SqliteConnection,
-    id: &KeyId,
-) -> Result<Option<StoredKey>, StoreError> {
-    const QUERY: &str = select_keys!("FROM keys k WHERE k.id = ?");
-    let row = sqlx::query(QUERY)
-        .bind(id.as_str())
-        .fetch_optional(connection)
-        .await?;
-    row.as_ref().map(key).transpose()
 }
 
 /// The key that a secret belongs to.
 pub(in crate::control) async fn by_secret(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     shown: &Shown,
 ) -> Result<Option<Located>, StoreError> {
     const QUERY: &str = select_keys!(
         ", s.digest, s.kind, s.retired_at FROM secrets s JOIN keys k ON k.seq = s.key_seq ",
-        "WHERE (s.digest = ?1 AND s.kind = 'blake3') OR (s.digest = ?2 AND s.kind = 'sha256') ",
+        "WHERE (s.digest = $1 AND s.kind = 'blake3') OR (s.digest = $2 AND s.kind = 'sha256') ",
         "ORDER BY s.kind LIMIT 1",
     );
-    let row = sqlx::query(QUERY)
+    let row = sql::query(QUERY)
         .bind(shown.blake3.as_bytes().as_slice())
         .bind(shown.sha256.0.as_slice())
         .fetch_optional(connection)
@@ -128,7 +144,7 @@ pub(in crate::control) async fn by_secret(
 
 /// The key of a tenant that is wanted. Another tenant's is none.
 pub(in crate::control) async fn find(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     tenant: &Tenant,
     wanted: &Wanted,
 ) -> Result<Option<StoredKey>, StoreError> {
@@ -146,15 +162,15 @@ pub(in crate::control) async fn find(
 
 /// The key of a tenant that has this id, else the one that has this slug.
 async fn by_name(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     tenant: &Tenant,
     id_or_slug: &str,
 ) -> Result<Option<StoredKey>, StoreError> {
     const QUERY: &str = select_keys!(
-        "FROM keys k WHERE k.family = ?1 AND k.tenant = ?2 AND (k.id = ?3 OR k.slug = ?3) ",
-        "ORDER BY k.id = ?3 DESC LIMIT 1",
+        "FROM keys k WHERE k.family = $1 AND k.tenant = $2 AND (k.id = $3 OR k.slug = $3) ",
+        "ORDER BY k.id = $3 DESC LIMIT 1",
     );
-    let row = sqlx::query(QUERY)
+    let row = sql::query(QUERY)
         .bind(tenant.family().as_str())
         .bind(tenant_text(tenant))
         .bind(id_or_slug)
@@ -165,11 +181,11 @@ async fn by_name(
 
 /// Keys of this kind of owner, of all families.
 pub(in crate::control) async fn owned_by(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     owner_kind: &str,
 ) -> Result<Vec<StoredKey>, StoreError> {
-    const QUERY: &str = select_keys!("FROM keys k WHERE k.owner_kind = ? ORDER BY k.seq");
-    let rows = sqlx::query(QUERY)
+    const QUERY: &str = select_keys!("FROM keys k WHERE k.owner_kind = $1 ORDER BY k.seq");
+    let rows = sql::query(QUERY)
         .bind(owner_kind)
         .fetch_all(connection)
         .await?;
@@ -178,36 +194,34 @@ pub(in crate::control) async fn owned_by(
 
 /// One page of the keys of a tenant, and how many keys all pages have together.
 pub(in crate::control) async fn list(
-    connection: &mut SqliteConnection,
+    connection: &mut Conn<'_>,
     tenant: &Tenant,
     asked: &ListKeys,
 ) -> Result<(Vec<StoredKey>, i64), StoreError> {
-    let mut transaction = connection.begin().await?;
-    let mut total = QueryBuilder::new("SELECT count(*) FROM keys k");
+    let mut transaction = connection.reborrow().begin(Purpose::Read).await?;
+    let mut connection = transaction.conn();
+    let mut total = Builder::new("SELECT count(*) FROM keys k");
     push_filter(&mut total, tenant, asked);
-    let total = total
-        .build_query_scalar()
-        .fetch_one(&mut *transaction)
-        .await?;
-    let mut page = QueryBuilder::new(select_keys!("FROM keys k"));
+    let total = total.build().fetch_scalar(&mut connection).await?;
+    let mut page = Builder::new(select_keys!("FROM keys k"));
     push_filter(&mut page, tenant, asked);
-    push_page(&mut page, asked);
-    let rows: Vec<SqliteRow> = page.build().fetch_all(&mut *transaction).await?;
+    push_page(&mut page, asked, connection.dialect());
+    let rows = page.build().fetch_all(&mut connection).await?;
     let keys = rows.iter().map(key).collect::<Result<_, _>>()?;
     Ok((keys, total))
 }
 
-fn push_filter(query: &mut QueryBuilder<Sqlite>, tenant: &Tenant, asked: &ListKeys) {
+fn push_filter<'q>(query: &mut Builder<'q>, tenant: &'q Tenant, asked: &'q ListKeys) {
     query
         .push(" WHERE k.family = ")
-        .push_bind(tenant.family().as_str())
+        .bind(tenant.family().as_str())
         .push(" AND k.tenant = ")
-        .push_bind(tenant_text(tenant).to_owned());
+        .bind(tenant_text(tenant));
     if let Some(kind) = &asked.owner_kind {
-        query.push(" AND k.owner_kind = ").push_bind(kind.clone());
+        query.push(" AND k.owner_kind = ").bind(kind.as_str());
     }
     if let Some(id) = &asked.owner_id {
-        query.push(" AND k.owner_id = ").push_bind(id.clone());
+        query.push(" AND k.owner_id = ").bind(id.as_str());
     }
 }
 
@@ -215,7 +229,7 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, tenant: &Tenant, asked: &ListKe
 ///
 /// Where an owner is asked for, a `+` keeps SQLite from walking all keys in order of creation instead of going
 /// straight to the few of that owner.
-fn push_page(query: &mut QueryBuilder<Sqlite>, asked: &ListKeys) {
+fn push_page(query: &mut Builder<'_>, asked: &ListKeys, dialect: Dialect) {
     let column = match asked.sort.field {
         SortField::CreatedAt => "k.created_at",
         SortField::UpdatedAt => "k.updated_at",
@@ -224,30 +238,20 @@ fn push_page(query: &mut QueryBuilder<Sqlite>, asked: &ListKeys) {
         SortField::ExpiresAt => "k.expires_at",
     };
     let by_owner = asked.owner_kind.is_some() || asked.owner_id.is_some();
-    let hint = if by_owner { "+" } else { "" };
-    let direction = if asked.sort.descending { "DESC" } else { "ASC" };
+    let hinted = by_owner && dialect == Dialect::Sqlite;
+    let direction = if asked.sort.descending {
+        " DESC"
+    } else {
+        " ASC"
+    };
     query
-        .push(format_args!(
-            " ORDER BY {hint}{column} {direction}, k.id {direction} LIMIT "
-        ))
-        .push_bind(i64::from(asked.limit))
+        .push(if hinted { " ORDER BY +" } else { " ORDER BY " })
+        .push(column)
+        .push(direction)
+        .push(", k.id")
+        .push(direction)
+        .push(" LIMIT ")
+        .bind(i64::from(asked.limit))
         .push(" OFFSET ")
-        .push_bind(asked.offset());
-}
-
-/// The secrets of a key.
-pub(super) async fn secrets(
-    connection: &mut SqliteConnection,
-    id: &str,
-) -> Result<Vec<Secret>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT s.digest, s.kind, s.retired_at FROM secrets s JOIN keys k ON k.seq = s.key_seq \
-         WHERE k.id = ? ORDER BY s.created_at",
-    )
-    .bind(id)
-    .fetch_all(connection)
-    .await?;
-    rows.iter()
-        .filter_map(|row| secret(row, 0).transpose())
-        .collect()
+        .bind(asked.offset());
 }

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
-
+use super::sql::Row;
 use super::{StoreError, StoredKey};
 use crate::authz::{
     KeyDigest, KeyId, KeyRecord, KeyStatus, Owner, RawGrants, Revision, Sha256Digest, Tenant,
     Timestamp,
 };
-use crate::wire::{Secret, SecretDigest, SecretEntry, grants};
+use crate::wire::{Epoch, Secret, SecretDigest, SecretEntry, grants};
 
 /// A query of keys `k`, with the columns that [`key`] reads.
 macro_rules! select_keys {
@@ -28,12 +26,12 @@ pub(super) use select_keys;
 pub(super) const KEY_COLUMNS: usize = 14;
 
 /// Reads the columns of [`select_keys`].
-pub(super) fn key(row: &SqliteRow) -> Result<StoredKey, StoreError> {
+pub(super) fn key(row: &Row) -> Result<StoredKey, StoreError> {
     let tenant = tenant(row.try_get(1)?, row.try_get(2)?)?;
     let owner_kind: Option<String> = row.try_get(5)?;
     let owner_id: Option<String> = row.try_get(6)?;
     let record = KeyRecord {
-        id: KeyId::new(row.try_get::<String, _>(0)?),
+        id: KeyId::new(row.try_get::<String>(0)?),
         name: row.try_get(4)?,
         owner: owner_kind
             .zip(owner_id)
@@ -54,8 +52,8 @@ pub(super) fn key(row: &SqliteRow) -> Result<StoredKey, StoreError> {
 }
 
 /// Reads `digest, kind, retired_at` from the column `first` on; `None` where a key has no secret.
-pub(super) fn secret(row: &SqliteRow, first: usize) -> Result<Option<Secret>, StoreError> {
-    let Some(digest) = row.try_get::<Option<&[u8]>, _>(first)? else {
+pub(super) fn secret(row: &Row, first: usize) -> Result<Option<Secret>, StoreError> {
+    let Some(digest) = row.try_get::<Option<&[u8]>>(first)? else {
         return Ok(None);
     };
     let digest: [u8; 32] = digest
@@ -68,6 +66,15 @@ pub(super) fn secret(row: &SqliteRow, first: usize) -> Result<Option<Secret>, St
     };
     let retired_at = moment(row.try_get(first + 2)?);
     Ok(Some(Secret { digest, retired_at }))
+}
+
+/// Reads an epoch.
+pub(super) fn epoch(row: &Row, index: usize) -> Result<Epoch, StoreError> {
+    let bytes: &[u8] = row.try_get(index)?;
+    let bytes = bytes.try_into();
+    bytes
+        .map(|bytes| Epoch(u128::from_be_bytes(bytes)))
+        .map_err(|_| StoreError::Unreadable("epoch"))
 }
 
 /// A key as gateways take it.

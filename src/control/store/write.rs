@@ -1,18 +1,18 @@
 //! The one way in which the database changes: a transaction that makes rows, revision, change log and audit
 //! entry together, and yields the change that gateways are told.
 
-use sqlx::{Sqlite, SqliteConnection, Transaction};
-
+use super::changes::{self, Since};
 use super::row::{
     digest_columns, entry, grants_text, owner_columns, status_text, stored_revision, tenant_text,
 };
-use super::{StoreError, StoredKey, Usage, batch, read};
-use crate::authz::{KeyId, Revision, Rulebook, Timestamp};
+use super::sql::{self, Conn, Connection, Dialect, Purpose, Transaction};
+use super::{StoreError, StoredKey, Usage, batch, epoch, read, retention};
+use crate::authz::{KeyId, Revision, Timestamp};
 use crate::control::audit;
-use crate::wire::{Change, Secret, SecretDigest, SecretEntry};
+use crate::wire::{Change, Epoch, Secret, SecretDigest, SecretEntry};
 
-/// Revisions that the change log goes back.
-const CHANGES_KEPT: u64 = 100_000;
+/// What control planes of one server tell each other through.
+pub(in crate::control) const CHANNEL: &str = "keyward_changes";
 /// Secrets kept for a key, the current one and tombstones included.
 const SECRETS_MAX: i64 = 32;
 /// Former secrets of a key whose grace runs: none of them makes room for another.
@@ -38,14 +38,27 @@ pub(in crate::control) struct Rotation {
     pub(in crate::control) retired_at: Timestamp,
 }
 
-/// A transaction that writes. Dropped without [`commit`](Self::commit), it never was.
+/// A transaction that writes, in steps: each makes one revision, if it changes anything, or is undone alone. Dropped
+/// without [`commit`](Self::commit), none of them ever was.
 pub(in crate::control) struct WriteTransaction<'c> {
-    transaction: Transaction<'c, Sqlite>,
+    transaction: Transaction<'c>,
     now: Timestamp,
-    /// The revision that this makes, if it changes anything.
-    revision: Revision,
+    /// The history that this goes on with.
+    epoch: Epoch,
+    /// The last revision before this.
+    former: Revision,
+    /// The last revision, those of former steps included.
+    last: Revision,
+    /// Whether there are several steps. One alone needs no savepoint, which has SQLite copy each page that it touches.
+    has_savepoints: bool,
+    /// Whether the one step was undone.
+    is_void: bool,
+    /// What the present step puts.
     put: Vec<Put>,
+    /// What the present step removes.
     removed: Vec<KeyId>,
+    /// What former steps made.
+    changes: Vec<Change>,
 }
 
 /// A key that gateways must be told of.
@@ -56,30 +69,61 @@ enum Put {
     Changed(KeyId),
 }
 
-impl Put {
-    fn id(&self) -> &KeyId {
-        match self {
-            Self::New(entry) => &entry.record.id,
-            Self::Changed(id) => id,
-        }
-    }
-}
-
 impl<'c> WriteTransaction<'c> {
     /// Begins, and keeps other writers out until the end.
     pub(in crate::control) async fn begin(
-        writer: &'c mut SqliteConnection,
+        writer: &'c mut Connection,
         now: Timestamp,
+        steps: usize,
     ) -> Result<Self, StoreError> {
-        let mut transaction = sqlx::Connection::begin_with(writer, "BEGIN IMMEDIATE").await?;
-        let Revision(last) = read::revision(&mut transaction).await?;
+        let mut transaction = writer.conn().begin(Purpose::Write).await?;
+        let (epoch, last) = lock_identity(&mut transaction.conn()).await?;
         Ok(Self {
             transaction,
             now,
-            revision: Revision(last.saturating_add(1)),
+            epoch,
+            former: last,
+            last,
+            has_savepoints: steps > 1,
+            is_void: false,
             put: Vec::new(),
             removed: Vec::new(),
+            changes: Vec::new(),
         })
+    }
+
+    /// Begins a step.
+    pub(in crate::control) async fn open_step(&mut self) -> Result<(), StoreError> {
+        self.mark("SAVEPOINT step").await
+    }
+
+    /// Ends a step: what it changed is a revision.
+    pub(in crate::control) async fn keep_step(&mut self) -> Result<(), StoreError> {
+        if !self.put.is_empty() || !self.removed.is_empty() {
+            let change = self.change().await?;
+            self.log(&change).await?;
+            self.last = change.revision;
+            self.changes.push(change);
+        }
+        self.mark("RELEASE step").await
+    }
+
+    /// Undoes a step.
+    pub(in crate::control) async fn undo_step(&mut self) -> Result<(), StoreError> {
+        self.put.clear();
+        self.removed.clear();
+        self.is_void = !self.has_savepoints;
+        self.mark("ROLLBACK TO step").await?;
+        self.mark("RELEASE step").await
+    }
+
+    async fn mark(&mut self, statement: &'static str) -> Result<(), StoreError> {
+        if self.has_savepoints {
+            sql::query(statement)
+                .execute(&mut self.transaction.conn())
+                .await?;
+        }
+        Ok(())
     }
 
     /// The one moment at which everything in this transaction happens.
@@ -87,51 +131,47 @@ impl<'c> WriteTransaction<'c> {
         self.now
     }
 
-    /// The revision that changes of this transaction carry.
+    /// The revision that changes of the present step carry.
     pub(in crate::control) fn revision(&self) -> Revision {
-        self.revision
+        Revision(self.last.0.saturating_add(1))
     }
 
-    /// What gateways were not told that have come as far as `known`: a commit can fail and have been made all the same.
+    /// The last revision, those of former steps included.
+    pub(in crate::control) fn last(&self) -> Revision {
+        self.last
+    }
+
+    /// The history that this goes on with.
+    pub(in crate::control) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// What gateways were not told that have come as far as `known`: what other control planes committed, and what was
+    /// committed here though it seemed to fail. Asked before the first step.
     pub(in crate::control) async fn missed(
         &mut self,
         known: Revision,
-    ) -> Result<Option<Change>, StoreError> {
-        let last = Revision(self.revision.0.saturating_sub(1));
-        if last <= known {
-            return Ok(None);
-        }
-        let ids: Vec<String> =
-            sqlx::query_scalar("SELECT DISTINCT key_id FROM changes WHERE revision > ?")
-                .bind(stored_revision(known))
-                .fetch_all(&mut *self.transaction)
-                .await?;
-        let mut missed = Change {
-            previous: known,
-            revision: last,
-            put: Vec::new(),
-            removed: Vec::new(),
-        };
-        for id in ids.into_iter().map(KeyId::new) {
-            match read_entry(&mut self.transaction, &id).await? {
-                Some(entry) => missed.put.push(entry),
-                None => missed.removed.push(id),
-            }
-        }
-        Ok(Some(missed))
+    ) -> Result<Since, StoreError> {
+        changes::up_to(&mut self.transaction.conn(), known, self.last).await
+    }
+
+    /// Begins another history, which goes on with the keys and the revision of this one. Nothing else may be in it.
+    pub(in crate::control) async fn begin_epoch(&mut self) -> Result<(), StoreError> {
+        epoch::renew(&mut self.transaction.conn(), self.now).await?;
+        self.announce().await
     }
 
     /// Writes something that changes nothing, to see whether writing succeeds.
     pub(in crate::control) async fn touch(&mut self) -> Result<(), StoreError> {
-        sqlx::query("UPDATE meta SET revision = revision")
-            .execute(&mut *self.transaction)
+        sql::query("UPDATE meta SET revision = revision")
+            .execute(&mut self.transaction.conn())
             .await?;
         Ok(())
     }
 
     /// For questions within the transaction.
-    pub(in crate::control) fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.transaction
+    pub(in crate::control) fn connection(&mut self) -> Conn<'_> {
+        self.transaction.conn()
     }
 
     /// Adds keys, each with its first secret. They are one entry of the audit log.
@@ -140,7 +180,7 @@ impl<'c> WriteTransaction<'c> {
         by: &Audited,
         keys: &[(StoredKey, SecretDigest)],
     ) -> Result<(), StoreError> {
-        batch::insert(&mut self.transaction, keys).await?;
+        batch::insert(&mut self.transaction.conn(), keys).await?;
         self.put.extend(keys.iter().map(|(key, digest)| {
             let secret = Secret {
                 digest: *digest,
@@ -163,20 +203,20 @@ impl<'c> WriteTransaction<'c> {
         after: &StoredKey,
     ) -> Result<(), StoreError> {
         let (owner_kind, owner_id) = owner_columns(after.record.owner.as_ref());
-        sqlx::query(
-            "UPDATE keys SET name = ?, owner_kind = ?, owner_id = ?, status = ?, expires_at = ?, grants = ?, \
-             revision = ?, updated_at = ? WHERE id = ?",
+        sql::query(
+            "UPDATE keys SET name = $1, owner_kind = $2, owner_id = $3, status = $4, expires_at = $5, \
+             grants = $6, revision = $7, updated_at = $8 WHERE id = $9",
         )
-        .bind(&after.record.name)
+        .bind(after.record.name.as_str())
         .bind(owner_kind)
         .bind(owner_id)
         .bind(status_text(after.record.status))
         .bind(after.record.expires_at.map(Timestamp::as_millis))
         .bind(grants_text(&after.record.grants))
-        .bind(stored_revision(self.revision))
+        .bind(stored_revision(self.revision()))
         .bind(after.updated_at.as_millis())
         .bind(before.record.id.as_str())
-        .execute(&mut *self.transaction)
+        .execute(&mut self.transaction.conn())
         .await?;
         self.put.push(Put::Changed(before.record.id.clone()));
         self.audit(by, Some(before), Some(after)).await
@@ -188,21 +228,21 @@ impl<'c> WriteTransaction<'c> {
         id: &KeyId,
         retired_at: Timestamp,
     ) -> Result<i64, StoreError> {
-        sqlx::query(
-            "UPDATE secrets SET retired_at = min(coalesce(retired_at, ?1), ?1) \
-             WHERE key_seq = (SELECT seq FROM keys WHERE id = ?2)",
+        sql::query(
+            "UPDATE secrets SET retired_at = CASE WHEN retired_at < $1 THEN retired_at ELSE $1 END \
+             WHERE key_seq = (SELECT seq FROM keys WHERE id = $2)",
         )
         .bind(retired_at.as_millis())
         .bind(id.as_str())
-        .execute(&mut *self.transaction)
+        .execute(&mut self.transaction.conn())
         .await?;
-        let living = sqlx::query_scalar(
+        let living = sql::query(
             "SELECT count(*) FROM secrets \
-             WHERE key_seq = (SELECT seq FROM keys WHERE id = ?) AND retired_at > ?",
+             WHERE key_seq = (SELECT seq FROM keys WHERE id = $1) AND retired_at > $2",
         )
         .bind(id.as_str())
         .bind(self.now.as_millis())
-        .fetch_one(&mut *self.transaction)
+        .fetch_scalar(&mut self.transaction.conn())
         .await?;
         Ok(living)
     }
@@ -214,15 +254,15 @@ impl<'c> WriteTransaction<'c> {
         digest: SecretDigest,
     ) -> Result<(), StoreError> {
         self.add_secret(id, digest).await?;
-        sqlx::query(
-            "DELETE FROM secrets WHERE digest IN (SELECT digest FROM secrets \
-             WHERE key_seq = (SELECT seq FROM keys WHERE id = ?1) \
-             ORDER BY retired_at IS NOT NULL, retired_at DESC, created_at DESC LIMIT -1 OFFSET ?2) \
-             AND retired_at IS NOT NULL AND key_seq = (SELECT seq FROM keys WHERE id = ?1)",
+        sql::query(
+            "DELETE FROM secrets WHERE digest NOT IN (SELECT digest FROM secrets \
+             WHERE key_seq = (SELECT seq FROM keys WHERE id = $1) \
+             ORDER BY retired_at IS NOT NULL, retired_at DESC, created_at DESC LIMIT $2) \
+             AND retired_at IS NOT NULL AND key_seq = (SELECT seq FROM keys WHERE id = $1)",
         )
         .bind(id.as_str())
         .bind(SECRETS_MAX)
-        .execute(&mut *self.transaction)
+        .execute(&mut self.transaction.conn())
         .await?;
         Ok(())
     }
@@ -233,9 +273,9 @@ impl<'c> WriteTransaction<'c> {
         by: &Audited,
         before: &StoredKey,
     ) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM keys WHERE id = ?")
+        sql::query("DELETE FROM keys WHERE id = $1")
             .bind(before.record.id.as_str())
-            .execute(&mut *self.transaction)
+            .execute(&mut self.transaction.conn())
             .await?;
         self.removed.push(before.record.id.clone());
         self.audit(by, Some(before), None).await
@@ -243,79 +283,91 @@ impl<'c> WriteTransaction<'c> {
 
     /// Adds up how often keys were used. No change of what anyone may do, and so no revision.
     pub(in crate::control) async fn add_usage(&mut self, usage: &Usage) -> Result<(), StoreError> {
-        sqlx::query(
-            "UPDATE keys SET uses = uses + ?, last_used_at = max(coalesce(last_used_at, 0), ?) WHERE id = ?",
+        sql::query(
+            "UPDATE keys SET uses = uses + $1, \
+             last_used_at = CASE WHEN last_used_at > $2 THEN last_used_at ELSE $2 END WHERE id = $3",
         )
         .bind(i64::try_from(usage.count).unwrap_or(i64::MAX))
         .bind(usage.last_used.as_millis())
         .bind(usage.id.as_str())
-        .execute(&mut *self.transaction)
+        .execute(&mut self.transaction.conn())
         .await?;
         Ok(())
     }
 
-    /// Makes it so, on disk. `None`: nothing that a gateway must know.
-    pub(in crate::control) async fn commit(mut self) -> Result<Option<Change>, StoreError> {
-        if self.put.is_empty() && self.removed.is_empty() {
-            self.transaction.commit().await?;
-            return Ok(None);
+    /// Makes it so, on disk. Gives what gateways must know, in the order of revisions.
+    pub(in crate::control) async fn commit(mut self) -> Result<Vec<Change>, StoreError> {
+        if self.is_void {
+            return Ok(Vec::new());
         }
-        let change = self.change().await?;
-        self.log().await?;
+        if !self.changes.is_empty() {
+            sql::query("UPDATE meta SET revision = $1")
+                .bind(stored_revision(self.last))
+                .execute(&mut self.transaction.conn())
+                .await?;
+            let made = (self.former, self.last);
+            retention::forget_some(&mut self.transaction.conn(), made, self.now).await?;
+            self.announce().await?;
+        }
         self.transaction.commit().await?;
-        Ok(Some(change))
+        Ok(self.changes)
     }
 
     /// What gateways are told: every key that is new or different, as it is now.
     async fn change(&mut self) -> Result<Change, StoreError> {
         let mut put = Vec::with_capacity(self.put.len());
-        for key in &self.put {
-            put.push(match key {
-                Put::New(entry) => entry.clone(),
-                Put::Changed(id) => {
-                    let entry = read_entry(&mut self.transaction, id).await?;
-                    entry.ok_or(StoreError::Unreadable("id"))?
-                }
-            });
+        let mut changed = Vec::new();
+        for key in std::mem::take(&mut self.put) {
+            match key {
+                Put::New(entry) => put.push(entry),
+                Put::Changed(id) => changed.push(id),
+            }
         }
+        let found = changes::entries_of(&mut self.transaction.conn(), &changed).await?;
+        if found.len() != changed.len() {
+            return Err(StoreError::Unreadable("id"));
+        }
+        put.extend(found);
         Ok(Change {
-            previous: Revision(self.revision.0.saturating_sub(1)),
-            revision: self.revision,
+            previous: self.last,
+            revision: self.revision(),
             put,
-            removed: self.removed.clone(),
+            removed: std::mem::take(&mut self.removed),
         })
     }
 
-    /// Moves the revision on and notes what it touched.
-    async fn log(&mut self) -> Result<(), StoreError> {
-        let revision = stored_revision(self.revision);
-        sqlx::query("UPDATE meta SET revision = ?")
-            .bind(revision)
-            .execute(&mut *self.transaction)
-            .await?;
-        let put = self.put.iter().map(|key| (key.id().clone(), "put"));
-        let removed = self.removed.iter().map(|id| (id.clone(), "removed"));
+    /// Notes what a revision touched.
+    async fn log(&mut self, change: &Change) -> Result<(), StoreError> {
+        let put = change.put.iter().map(|entry| &entry.record.id);
+        let put = put.map(|id| (id.clone(), "put"));
+        let removed = change.removed.iter().map(|id| (id.clone(), "removed"));
         let touched: Vec<_> = put.chain(removed).collect();
-        batch::log(&mut self.transaction, self.revision, &touched).await?;
-        let forgotten = Revision(self.revision.0.saturating_sub(CHANGES_KEPT));
-        sqlx::query("DELETE FROM changes WHERE revision <= ?")
-            .bind(stored_revision(forgotten))
-            .execute(&mut *self.transaction)
-            .await?;
+        batch::log(&mut self.transaction.conn(), change.revision, &touched).await
+    }
+
+    /// Tells the other control planes of the same server, as soon as it is committed.
+    async fn announce(&mut self) -> Result<(), StoreError> {
+        let mut connection = self.transaction.conn();
+        if connection.dialect() == Dialect::Postgres {
+            sql::query("SELECT pg_notify($1, '')")
+                .bind(CHANNEL)
+                .execute(&mut connection)
+                .await?;
+        }
         Ok(())
     }
 
     async fn add_secret(&mut self, id: &KeyId, digest: SecretDigest) -> Result<(), StoreError> {
         let (kind, digest) = digest_columns(&digest);
-        sqlx::query(
+        sql::query(
             "INSERT INTO secrets (digest, kind, key_seq, created_at) \
-             VALUES (?, ?, (SELECT seq FROM keys WHERE id = ?), ?)",
+             VALUES ($1, $2, (SELECT seq FROM keys WHERE id = $3), $4)",
         )
         .bind(digest)
         .bind(kind)
         .bind(id.as_str())
         .bind(self.now.as_millis())
-        .execute(&mut *self.transaction)
+        .execute(&mut self.transaction.conn())
         .await?;
         Ok(())
     }
@@ -360,23 +412,34 @@ impl<'c> WriteTransaction<'c> {
     }
 
     async fn note(&mut self, by: &Audited, about: About<'_>) -> Result<(), StoreError> {
-        sqlx::query(
+        sql::query(
             "INSERT INTO audit (at, revision, actor, action, family, tenant, key_id, before_state, after_state) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(self.now.as_millis())
-        .bind(stored_revision(self.revision))
-        .bind(&by.actor)
+        .bind(stored_revision(self.revision()))
+        .bind(by.actor.as_str())
         .bind(by.action)
         .bind(about.family)
         .bind(about.tenant)
         .bind(about.key_id)
         .bind(about.before)
         .bind(about.after)
-        .execute(&mut *self.transaction)
+        .execute(&mut self.transaction.conn())
         .await?;
         Ok(())
     }
+}
+
+/// Which history it is, and the last revision committed. From here on nobody else makes one: SQLite has one writer as it
+/// is, and in PostgreSQL the row is locked, so that revisions come in the order of commits.
+async fn lock_identity(connection: &mut Conn<'_>) -> Result<(Epoch, Revision), StoreError> {
+    if connection.dialect() == Dialect::Postgres {
+        sql::query("SELECT revision FROM meta FOR UPDATE")
+            .execute(connection)
+            .await?;
+    }
+    read::identity(connection).await
 }
 
 /// What an entry of the audit log is about.
@@ -392,33 +455,4 @@ struct About<'a> {
 fn common<'a>(mut all: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let first = all.next()?;
     all.all(|other| other == first).then_some(first)
-}
-
-/// A key as it is now, if it is still there.
-async fn read_entry(
-    connection: &mut SqliteConnection,
-    id: &KeyId,
-) -> Result<Option<SecretEntry>, StoreError> {
-    let Some(key) = read::by_id(connection, id).await? else {
-        return Ok(None);
-    };
-    let secrets = read::secrets(connection, id.as_str()).await?;
-    Ok(Some(entry(key.record, secrets)))
-}
-
-/// Drops secrets that were rotated away so long ago that they are as unknown as any.
-pub(super) async fn forget_tombstones(
-    writer: &mut SqliteConnection,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM secrets WHERE retired_at <= ?")
-        .bind(forgotten_before(now).as_millis())
-        .execute(writer)
-        .await?;
-    Ok(())
-}
-
-/// Secrets retired before this moment are forgotten at `now`.
-fn forgotten_before(now: Timestamp) -> Timestamp {
-    now.plus_seconds(-Rulebook::TOMBSTONE_DAYS * 24 * 60 * 60)
 }

@@ -1,0 +1,153 @@
+//! How far this control plane has come: the one place where changes leave, in the order of revisions and once each.
+//!
+//! They come from two sides: what was committed here, and what other control planes of the same database committed. A
+//! change that leads no further than what was handed on is one that came from the other side first; one that leads
+//! further, from further back, does no harm: it carries whole keys.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::authz::Revision;
+use crate::control::store::changes::{Since, since};
+use crate::control::store::sql::{Conn, Purpose};
+use crate::control::store::{StoreError, WriteTransaction, load, read};
+use crate::wire::{Change, ChangeSink, Epoch};
+
+/// What was handed on, and to whom.
+pub(super) struct Head {
+    sink: OnceLock<Arc<dyn ChangeSink>>,
+    /// INVARIANT: held by whoever hands on, from looking at the position until the position is what it handed on.
+    turn: tokio::sync::Mutex<()>,
+    /// What is on disk and applied.
+    position: Mutex<(Epoch, Revision)>,
+}
+
+/// Whether what others committed could be handed on as a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Caught {
+    /// All of it was.
+    Up,
+    /// It is too much, or of another history: the whole state is needed.
+    TooFarBehind,
+    /// The database knows less of this history than was handed on: it is an older one, put in its place.
+    Ahead,
+}
+
+impl Head {
+    pub(super) fn new(epoch: Epoch, revision: Revision) -> Self {
+        Self {
+            sink: OnceLock::new(),
+            turn: tokio::sync::Mutex::default(),
+            position: Mutex::new((epoch, revision)),
+        }
+    }
+
+    /// The history, and the last revision of it that is on disk and applied.
+    pub(super) fn position(&self) -> (Epoch, Revision) {
+        *self.position.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn advance(&self, epoch: Epoch, revision: Revision) {
+        *self.position.lock().unwrap_or_else(PoisonError::into_inner) = (epoch, revision);
+    }
+
+    pub(super) fn has_sink(&self) -> bool {
+        self.sink.get().is_some()
+    }
+
+    /// Gives `sink` every key, and from then on every change.
+    pub(super) async fn attach(
+        &self,
+        connection: &mut Conn<'_>,
+        sink: Arc<dyn ChangeSink>,
+    ) -> Result<(), StoreError> {
+        let _turn = self.turn.lock().await;
+        if self.has_sink() {
+            return Err(StoreError::AlreadyAttached);
+        }
+        let (epoch, revision) = load::load(connection, Arc::clone(&sink)).await?;
+        self.advance(epoch, revision);
+        self.sink.set(sink).map_err(|_| StoreError::AlreadyAttached)
+    }
+
+    /// Hands changes of the present epoch on, and returns when each is applied and what it ended is over.
+    pub(super) async fn hand_on(&self, changes: &[Change]) {
+        let _turn = self.turn.lock().await;
+        let (epoch, known) = self.position();
+        let is_new = |change: &&Change| change.revision > known;
+        if let Some(sink) = self.sink.get() {
+            for change in changes.iter().filter(is_new) {
+                sink.apply(change);
+            }
+            for change in changes.iter().filter(is_new) {
+                sink.settle(change).await;
+            }
+        }
+        if let Some(last) = changes.iter().rfind(is_new) {
+            self.advance(epoch, last.revision);
+        }
+    }
+
+    /// Hands on what was committed and has not come from here, as a transaction meets it before it writes.
+    pub(super) async fn catch_up(
+        &self,
+        transaction: &mut WriteTransaction<'_>,
+    ) -> Result<Caught, StoreError> {
+        let (epoch, known) = self.position();
+        if transaction.epoch() != epoch {
+            return Ok(Caught::TooFarBehind);
+        }
+        if transaction.last() < known {
+            return Ok(Caught::Ahead);
+        }
+        self.take(transaction.missed(known).await?).await
+    }
+
+    /// Hands on what others committed, and gives everybody the whole state where that is needed. Where the database is
+    /// behind, a writer must see to it.
+    pub(super) async fn follow(&self, connection: &mut Conn<'_>) -> Result<Caught, StoreError> {
+        let (epoch, known) = self.position();
+        let mut transaction = connection.reborrow().begin(Purpose::Read).await?;
+        let (news, present, last) = since(&mut transaction.conn(), known).await?;
+        drop(transaction);
+        if present == epoch && last < known {
+            return Ok(Caught::Ahead);
+        }
+        if present != epoch || self.take(news).await? == Caught::TooFarBehind {
+            self.reload(connection).await?;
+        }
+        Ok(Caught::Up)
+    }
+
+    async fn take(&self, news: Since) -> Result<Caught, StoreError> {
+        match news {
+            Since::Nothing => Ok(Caught::Up),
+            Since::Change(change) => {
+                self.hand_on(&[change]).await;
+                Ok(Caught::Up)
+            }
+            Since::TooOld => Ok(Caught::TooFarBehind),
+        }
+    }
+
+    /// Gives everybody the whole state, as it is now.
+    pub(super) async fn reload(&self, connection: &mut Conn<'_>) -> Result<(), StoreError> {
+        let _turn = self.turn.lock().await;
+        let (epoch, revision) = match self.sink.get() {
+            Some(sink) => {
+                let loaded = load::load(connection, Arc::clone(sink)).await?;
+                sink.settle_all().await;
+                loaded
+            }
+            None => {
+                let mut transaction = connection.reborrow().begin(Purpose::Read).await?;
+                read::identity(&mut transaction.conn()).await?
+            }
+        };
+        tracing::warn!(
+            revision = revision.0,
+            "the whole state of the keys was read anew"
+        );
+        self.advance(epoch, revision);
+        Ok(())
+    }
+}
