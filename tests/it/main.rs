@@ -106,6 +106,8 @@ mod python_clients;
 mod remote_faults;
 #[cfg(feature = "cli")]
 mod remote_support;
+#[cfg(feature = "cli")]
+mod remote_tls;
 mod request_allocations;
 #[cfg(feature = "proxy")]
 mod support;

@@ -46,7 +46,7 @@ impl Hands {
         self.ahead.fetch_add(millis, Ordering::SeqCst);
     }
 
-    fn clock(&self) -> MomentClock {
+    pub fn clock(&self) -> MomentClock {
         let hands = self.clone();
         Arc::new(move || {
             let ahead = u64::try_from(hands.ahead.load(Ordering::SeqCst)).unwrap();

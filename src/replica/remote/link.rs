@@ -68,7 +68,7 @@ pub enum InvalidAccess {
     File(PathBuf, #[source] io::Error),
     /// A file holds no certificates.
     #[error("`{}` holds no certificates in PEM", .0.display())]
-    Authorities(PathBuf, #[source] reqwest::Error),
+    Authorities(PathBuf),
     /// The own certificate is none.
     #[error("`{}` is no certificate, or its key is none: both have to be PEM", .0.display())]
     Identity(PathBuf, #[source] reqwest::Error),
@@ -262,8 +262,11 @@ fn client(access: &Access, is_secure: bool) -> Result<ClientBuilder, InvalidAcce
     }
     let mut client = http_client();
     if let Some(path) = &access.ca {
+        // One that holds none would be trusted as such, and nobody could be reached.
         let authorities = Certificate::from_pem_bundle(&read(path)?)
-            .map_err(|error| InvalidAccess::Authorities(path.clone(), error))?;
+            .ok()
+            .filter(|authorities| !authorities.is_empty())
+            .ok_or_else(|| InvalidAccess::Authorities(path.clone()))?;
         client = client.tls_certs_only(authorities);
     }
     if let Some((certificate, key)) = &access.client {
