@@ -30,6 +30,16 @@ fn full_with_prisme() -> String {
     format!("{before}  prisme:\n    {prisme}\n\n{after}")
 }
 
+/// The full file with the TLS of the control plane, which stands there as a comment.
+fn full_with_tls() -> String {
+    let text = FULL.replace("\n    # tls: ", "\n    tls: ");
+    ["certificate", "private_key", "client_ca"]
+        .iter()
+        .fold(text, |text, name| {
+            text.replace(&format!("\n    #   {name}:"), &format!("\n      {name}:"))
+        })
+}
+
 /// The least that loads.
 fn least() -> Resolved {
     resolved(
@@ -131,7 +141,7 @@ fn the_full_file_names_every_setting_with_its_default() {
     assert!(settings_found.len() > 80, "the walk finds settings");
 
     let mut written = BTreeMap::new();
-    for text in [FULL, &full_with_prisme()] {
+    for text in [FULL, &full_with_tls(), &full_with_prisme()] {
         let tree = parse::parse(text, &unset, &mut Vec::new()).expect("it is YAML");
         values(&tree, "", &mut written);
         resolved(text);
