@@ -84,6 +84,8 @@ impl Inner {
                 *listener = self.store.listener(CHANNEL).await?;
             }
             let mut connection = self.store.readers().acquire().await?;
+            // What is being committed here leaves from there, change by change.
+            let _writer = self.store.writer.lock().await;
             self.head.follow(&mut connection.conn()).await
         };
         let followed = timeout(FOLLOW_WAIT, following).await;
