@@ -63,6 +63,7 @@ async fn open(file: &Path) -> Control {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         database,
         admin_tokens: vec![AdminToken::new(&"0".repeat(32)).unwrap()],
+        gateway_tokens: Vec::new(),
         pepper: None,
         tls: None,
         insecure: false,

@@ -27,6 +27,7 @@ async fn main() -> Result<(), Failure> {
     let config = Config {
         listen: ([127, 0, 0, 1], 0).into(),
         database,
+        gateway_tokens: Vec::new(),
         admin_tokens: vec![AdminToken::new(&"benchmark-".repeat(4))?],
         pepper: None,
         tls: None,

@@ -40,7 +40,7 @@ impl Source for Embedded {
 
 /// What needs no other part: the control plane has its address, what was kept of a platform is read.
 pub(super) enum Prepared {
-    Embedded(TcpListener, control::Config),
+    Embedded(TcpListener, Box<control::Config>),
     Prisme(Prisme),
 }
 
@@ -53,7 +53,8 @@ impl Prepared {
     ) -> Result<Self, StartError> {
         match from {
             KeysFrom::Embedded(control) => {
-                Ok(Self::Embedded(serving::listen(control.listen)?, control))
+                let listener = serving::listen(control.listen)?;
+                Ok(Self::Embedded(listener, Box::new(control)))
             }
             KeysFrom::Prisme(platform) => {
                 let (clock, runtime) = (clock::moments(), runtime.handle().clone());

@@ -25,6 +25,8 @@ Gateways follow it with `keys: { remote: { url: …, token: … } }` in their co
 
 KEYWARD_ADMIN_TOKEN    admin token, at least 32 characters (two with a space between while you change it); without it
                        one is made at the first start, in the file `admin-token` beside the database
+KEYWARD_GATEWAY_TOKEN  token of the gateways that follow, at least 32 characters (two with a space between while you
+                       change it); more are made with `keyward gateways token create`
 KEYWARD_PEPPER         what digests of keys are keyed with: the same as `credentials.pepper` of the gateways
 KEYWARD_DATABASE       the database, where --database is not given: an argument can be read by whoever is on the machine
 KEYWARD_LOG            events on standard error: info (default), warn, keyward=debug, …
@@ -92,6 +94,7 @@ fn settings(args: ControlArgs) -> control::Config {
         listen: args.listen,
         database: args.database,
         admin_tokens: Vec::new(),
+        gateway_tokens: Vec::new(),
         pepper: Pepper::derive(&pepper),
         tls: tls.map(|(certificate, private_key)| TlsFiles {
             certificate,

@@ -21,6 +21,8 @@ with mistakes changes nothing. SIGTERM or SIGINT drains and exits 0; a second on
 KEYWARD_ADMIN_TOKEN   admin token of the control plane, at least 32 characters (two with a space between while you
                       change it); without it one is made at the first start, in the file `admin-token` beside the
                       database
+KEYWARD_GATEWAY_TOKEN token of the gateways that follow this control plane, at least 32 characters (two with a space
+                      between while you change it); more are made with `keyward gateways token create`
 KEYWARD_LOG           events on standard error: info (default), warn, keyward=debug, …
 
 The access log goes to standard output.")]

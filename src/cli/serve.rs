@@ -5,7 +5,10 @@ use std::io::Write;
 use super::failure::Failure;
 use crate::app::{AdminSecret, KeysFrom, Plan, ReadRules, admin_token, data};
 use crate::config::{self, Resolved};
-use crate::control::{self, AdminToken, sqlite_path};
+use crate::control::{self, AdminToken, GatewayToken, sqlite_path};
+
+/// Environment variable that holds the token of the gateways that follow, or two with a space between.
+const GATEWAY_TOKEN: &str = "KEYWARD_GATEWAY_TOKEN";
 
 /// Environment variable that filters the events on standard error, e.g. `info` or `keyward=debug`.
 const LOG_VARIABLE: &str = "KEYWARD_LOG";
@@ -82,9 +85,18 @@ pub fn administered(
         .map_err(|error| Failure::chain(&error))?;
     let tokens: Result<Vec<AdminToken>, _> = secrets.iter().map(AdminSecret::to_token).collect();
     control.admin_tokens = tokens.map_err(|error| Failure::chain(&error))?;
+    control.gateway_tokens = gateway_tokens()?;
     let admin = secrets
         .into_iter()
         .next()
         .ok_or_else(|| Failure::told("there is no admin token"))?;
     Ok((control, admin))
+}
+
+/// The tokens of gateways in the environment; there need be none.
+fn gateway_tokens() -> Result<Vec<GatewayToken>, Failure> {
+    let given = config::environment(GATEWAY_TOKEN).unwrap_or_default();
+    let tokens = given.split_ascii_whitespace().map(GatewayToken::new);
+    let tokens: Result<_, _> = tokens.collect();
+    tokens.map_err(|error| Failure::told(format!("{GATEWAY_TOKEN}: {error}")))
 }

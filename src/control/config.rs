@@ -23,6 +23,8 @@ pub struct Config {
     pub database: String,
     /// Bearer tokens that may do everything; one, or two while they are being changed.
     pub admin_tokens: Vec<AdminToken>,
+    /// Bearer tokens by which gateways are fed, beside those that the store holds.
+    pub gateway_tokens: Vec<GatewayToken>,
     /// What every digest is keyed with.
     pub pepper: Option<Pepper>,
     /// TLS of the listener; `None`: it speaks in clear text.
@@ -98,13 +100,18 @@ impl AdminToken {
     /// # Errors
     /// It is too short or too long, or cannot be sent in a header.
     pub fn new(token: &str) -> Result<Self, InvalidAdminToken> {
-        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if !travels(token) {
             return Err(InvalidAdminToken::Character);
         }
         if !(Self::CHARACTERS_MIN..=Self::CHARACTERS_MAX).contains(&token.len()) {
             return Err(InvalidAdminToken::Length);
         }
         Ok(Self(*blake3::hash(token.as_bytes()).as_bytes()))
+    }
+
+    /// Whether this is the text of that gateway token, too.
+    pub(super) fn is_same(&self, other: &GatewayToken) -> bool {
+        self.0.ct_eq(&other.0).into()
     }
 
     /// Whether `shown` is one of `tokens`, in a time that tells neither which nor how nearly.
@@ -121,6 +128,60 @@ impl fmt::Debug for AdminToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AdminToken(…)")
     }
+}
+
+/// A bearer token by which a gateway is fed: with it, every digest can be read. Kept as its hash; never printed.
+#[derive(Clone)]
+pub struct GatewayToken([u8; 32]);
+
+/// Why a text is no gateway token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidGatewayToken {
+    /// Shorter than [`GatewayToken::CHARACTERS_MIN`] or longer than [`GatewayToken::CHARACTERS_MAX`].
+    #[error("a gateway token has {min} to {max} characters", min = GatewayToken::CHARACTERS_MIN, max = GatewayToken::CHARACTERS_MAX)]
+    Length,
+    /// Spaces and what is not ASCII do not travel in a header.
+    #[error("a gateway token consists of visible ASCII characters")]
+    Character,
+}
+
+impl GatewayToken {
+    /// Fewest characters of a token: what is shorter can be guessed.
+    pub const CHARACTERS_MIN: usize = 32;
+    /// Most characters of a token.
+    pub const CHARACTERS_MAX: usize = 512;
+    /// Most tokens of the configuration valid at a time: the present one and its successor.
+    pub const VALID_MAX: usize = 2;
+
+    /// Takes a token as configured.
+    ///
+    /// # Errors
+    /// It is too short or too long, or cannot be sent in a header.
+    pub fn new(token: &str) -> Result<Self, InvalidGatewayToken> {
+        if !travels(token) {
+            return Err(InvalidGatewayToken::Character);
+        }
+        if !(Self::CHARACTERS_MIN..=Self::CHARACTERS_MAX).contains(&token.len()) {
+            return Err(InvalidGatewayToken::Length);
+        }
+        Ok(Self(*blake3::hash(token.as_bytes()).as_bytes()))
+    }
+
+    /// Its hash.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        self.0
+    }
+}
+
+impl fmt::Debug for GatewayToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GatewayToken(…)")
+    }
+}
+
+/// Whether a text can be sent as a bearer token.
+fn travels(token: &str) -> bool {
+    token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -162,6 +223,7 @@ mod tests {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             database: "postgres://u:hidden@host/db?password=hidden".to_owned(),
             admin_tokens: vec![],
+            gateway_tokens: vec![],
             pepper: Pepper::derive("hidden"),
             tls: None,
             insecure: false,
@@ -197,8 +259,26 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_token_has_a_least_length_and_travels_in_a_header() {
+        assert!(GatewayToken::new(TOKEN).is_ok());
+        let shorter = GatewayToken::new(&TOKEN.replacen('0', "", 1));
+        assert_eq!(shorter.err(), Some(InvalidGatewayToken::Length));
+        let spaced = GatewayToken::new(&format!("{TOKEN} "));
+        assert_eq!(spaced.err(), Some(InvalidGatewayToken::Character));
+    }
+
+    #[test]
+    fn a_token_of_one_kind_is_told_from_the_same_text_as_one_of_the_other() {
+        let admin = AdminToken::new(TOKEN).unwrap();
+        assert!(admin.is_same(&GatewayToken::new(TOKEN).unwrap()));
+        assert!(!admin.is_same(&GatewayToken::new(&TOKEN.replace('0', "x")).unwrap()));
+    }
+
+    #[test]
     fn a_token_is_never_printed() {
         let token = AdminToken::new(TOKEN).unwrap();
         assert_eq!(format!("{token:?}"), "AdminToken(…)");
+        let token = GatewayToken::new(TOKEN).unwrap();
+        assert_eq!(format!("{token:?}"), "GatewayToken(…)");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::command::InvalidInput;
 use super::delegation::Excess;
+use super::fleet::TOKENS_MAX;
 use super::store::{SECRETS_IN_GRACE_MAX, StoreError};
 use super::token::NoRandomness;
 use crate::authz::Reason;
@@ -49,6 +50,18 @@ pub enum CommandError {
     /// No random bytes for a secret.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
+    /// As many gateways follow as may.
+    #[error("too many gateways follow this control plane")]
+    TooManyGateways,
+    /// There are as many tokens of gateways as may be.
+    #[error("there are {TOKENS_MAX} gateway tokens, and can be no more: revoke one first")]
+    TooManyTokens,
+    /// Another token of gateways has this name.
+    #[error("there is a gateway token `{0}` already")]
+    TokenNameTaken(String),
+    /// There is no such token.
+    #[error("no such gateway token")]
+    NoSuchToken,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -13,6 +13,8 @@ mod command;
 mod config;
 mod delegation;
 mod error;
+mod feed;
+mod fleet;
 mod plane;
 mod scoping;
 mod service;
@@ -29,7 +31,10 @@ pub use command::{
     SAMPLE_OWNER_KIND, Sort, SortField, WorkspaceId, new_access_grants, parse_access_name,
     parse_access_status, parse_owner, parse_permission_mode, parse_project,
 };
-pub use config::{AdminToken, Config, InvalidAdminToken, is_at_server, sqlite_path};
+pub use config::{
+    AdminToken, Config, GatewayToken, InvalidAdminToken, InvalidGatewayToken, is_at_server,
+    sqlite_path,
+};
 pub use delegation::{Authority, Excess};
 pub use error::CommandError;
 pub use plane::{Control, ReadOnly};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::api::{self, Api, ServeError};
-use super::config::{AdminToken, Config};
+use super::config::{AdminToken, Config, GatewayToken};
 use super::service::Keys;
 use super::store::{OpenError, ReadOnlyStore, Store, StoreError, load};
 use super::tls::{Tls, TlsError};
@@ -39,12 +39,11 @@ impl Control {
         if !(1..=AdminToken::VALID_MAX).contains(&config.admin_tokens.len()) {
             return Err(OpenError::AdminTokens(config.admin_tokens.len()));
         }
+        check_gateway_tokens(config)?;
         let tls = config.tls.clone().map(Tls::new).transpose()?;
         let pepper = config.pepper.clone();
         let store = Store::open(&config.database, pepper.as_ref(), purpose, clock()).await?;
-        let keys = Keys::new(store, pepper, clock)
-            .await
-            .map_err(OpenError::Unreadable)?;
+        let keys = Keys::new(store, pepper, clock, &config.gateway_tokens).await?;
         Ok(Self {
             keys,
             admin_tokens: config.admin_tokens.clone().into(),
@@ -90,8 +89,26 @@ impl Control {
         grace: Duration,
     ) -> Result<(), ServeError> {
         let api = Api::new(self.keys.clone(), Arc::clone(&self.admin_tokens));
-        api::serve(api, listener, self.tls.as_ref(), shutdown, grace).await
+        let served = api::serve(api.clone(), listener, self.tls.as_ref(), shutdown, grace);
+        let served = tokio::select! {
+            served = served => served,
+            () = api.keep_fleet() => Ok(()),
+        };
+        self.keys.leave_fleet().await;
+        served
     }
+}
+
+fn check_gateway_tokens(config: &Config) -> Result<(), OpenError> {
+    let tokens = &config.gateway_tokens;
+    if tokens.len() > GatewayToken::VALID_MAX {
+        return Err(OpenError::GatewayTokens(tokens.len()));
+    }
+    let mut admins = config.admin_tokens.iter();
+    if admins.any(|admin| tokens.iter().any(|token| admin.is_same(token))) {
+        return Err(OpenError::SameToken);
+    }
+    Ok(())
 }
 
 /// A control plane's database that is only looked at, also while a process serves from it.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keyward::authz::{Pepper, Revision, Timestamp};
-use keyward::control::{AdminToken, Config, Control, OpenError};
+use keyward::control::{AdminToken, Config, Control, GatewayToken, OpenError};
 use keyward::wire::{Change, ChangeSink, Epoch, Incomplete, KeySource, SecretEntry};
 use serde_json::Value;
 use sqlx::postgres::{PgConnection, PgRow};
@@ -23,6 +23,8 @@ use crate::support_postgres;
 
 /// The admin token of every test.
 pub const ADMIN: &str = "admin-token-of-the-tests-0123456789";
+/// The gateway token of every test.
+pub const GATEWAY: &str = "gateway-token-of-the-tests-0123456789";
 /// The moment at which every test begins: 2026-11-20T00:00:00Z.
 pub const START: i64 = 1_795_132_800_000;
 
@@ -109,6 +111,7 @@ pub fn config(directory: &Path) -> Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         database: database_of(directory),
         admin_tokens: vec![AdminToken::new(ADMIN).unwrap()],
+        gateway_tokens: vec![GatewayToken::new(GATEWAY).unwrap()],
         pepper: Pepper::derive("the pepper of the tests"),
         tls: None,
         insecure: false,

@@ -24,6 +24,8 @@ mod control_care;
 #[cfg(feature = "control")]
 mod control_file;
 #[cfg(feature = "control")]
+mod control_gateway;
+#[cfg(feature = "control")]
 mod control_kill;
 #[cfg(feature = "control")]
 mod control_openapi;
@@ -35,6 +37,8 @@ mod control_shared;
 mod control_store;
 #[cfg(feature = "control")]
 mod control_support;
+#[cfg(feature = "control")]
+mod control_sync;
 #[cfg(feature = "control")]
 mod control_transfer;
 #[cfg(feature = "control")]

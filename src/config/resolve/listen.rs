@@ -109,7 +109,7 @@ fn collide(a: &ListenAddr, b: &ListenAddr) -> bool {
     }
 }
 
-/// The control plane in this process, still without pepper and admin tokens.
+/// The control plane in this process, still without pepper and tokens.
 pub(super) fn control(
     file: &File,
     root: &Spot<'_>,
@@ -132,6 +132,7 @@ pub(super) fn control(
         listen,
         database: embedded.database.0.clone(),
         admin_tokens: Vec::new(),
+        gateway_tokens: Vec::new(),
         pepper: None,
         tls,
         insecure: flags.insecure,

@@ -52,7 +52,7 @@ pub(super) async fn create(
         let ignored = gives_access && !is_restricted(&key);
         access_key(key, Token::Raw(raw.expose()), ignored_access(ignored))
     });
-    Ok(answer::changed(&api, &headers, StatusCode::OK, &made))
+    Ok(answer::changed(&api, &headers, StatusCode::OK, &made).await)
 }
 
 /// List API keys, the newest first. No raw key and no digest is shown.
@@ -154,7 +154,7 @@ pub(super) async fn patch(
         let ignored = gives_access && !is_restricted(&key);
         access_key(key, Token::Prefix, ignored_access(ignored))
     });
-    Ok(answer::changed(&api, &headers, StatusCode::OK, &patched))
+    Ok(answer::changed(&api, &headers, StatusCode::OK, &patched).await)
 }
 
 /// Delete an API key. It is refused from now on.
@@ -175,7 +175,7 @@ pub(super) async fn delete(
 ) -> Result<Response, ApiError> {
     let caller = administrator(&api, &headers).await?;
     let deleted = api.0.keys.delete_key(caller, Tenant::Access, &id).await?;
-    Ok(answer::gone(&api, &headers, deleted.revision))
+    Ok(answer::gone(&api, &headers, deleted.revision).await)
 }
 
 /// The key that a body asks for.

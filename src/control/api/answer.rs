@@ -1,5 +1,7 @@
 //! Answers to commands that were carried out.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -15,6 +17,9 @@ use crate::control::service::Applied;
 const REVISION: HeaderName = HeaderName::from_static("keyward-revision");
 /// How many gateways of how many have applied a change.
 const ACKNOWLEDGED: HeaderName = HeaderName::from_static("keyward-acknowledged");
+/// How many gateways were not waited for, because they were not heard for so long that their leases ran out: those that
+/// refuse everything by now, and those that may go on by what they have.
+const SILENT: HeaderName = HeaderName::from_static("keyward-silent");
 /// Which preferences were honoured.
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -45,41 +50,64 @@ pub(super) fn read(found: &Applied<impl Serialize>) -> Response {
     response
 }
 
-/// The answer to a change. It is applied already, so whoever would wait need not.
-pub(super) fn changed(
+/// The answer to a change, once those have it that the client would wait for.
+pub(super) async fn changed(
     api: &Api,
     asked: &HeaderMap,
     status: StatusCode,
     done: &Applied<impl Serialize>,
 ) -> Response {
-    of_change(api, asked, json(status, &done.value), done.revision)
+    of_change(api, asked, json(status, &done.value), done.revision).await
 }
 
-/// The answer to a change that left nothing to show.
-pub(super) fn gone(api: &Api, asked: &HeaderMap, revision: Revision) -> Response {
+/// The answer to a change that left nothing to show, once those have it that the client would wait for.
+pub(super) async fn gone(api: &Api, asked: &HeaderMap, revision: Revision) -> Response {
+    of_change(api, asked, nothing(), revision).await
+}
+
+/// The answer to a creation of something that no gateway needs to know.
+pub(super) fn made(made: &Applied<impl Serialize>) -> Response {
+    let mut response = json(StatusCode::CREATED, &made.value);
+    insert(&mut response, REVISION, &made.revision.0.to_string());
+    response
+}
+
+/// The answer to an end of something that no gateway needs to know.
+pub(super) fn ended(revision: Revision) -> Response {
+    let mut response = nothing();
+    insert(&mut response, REVISION, &revision.0.to_string());
+    response
+}
+
+/// An answer that says that all is well, and nothing else.
+pub(super) fn nothing() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let no_store = HeaderValue::from_static("no-store");
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, no_store);
-    of_change(api, asked, response, revision)
+    response
 }
 
-fn of_change(api: &Api, asked: &HeaderMap, mut response: Response, revision: Revision) -> Response {
+async fn of_change(
+    api: &Api,
+    asked: &HeaderMap,
+    mut response: Response,
+    revision: Revision,
+) -> Response {
     insert(&mut response, REVISION, &revision.0.to_string());
     if let Some(seconds) = preferred_wait(asked) {
-        let gateways = api.0.keys.gateways();
-        insert(
-            &mut response,
-            PREFERENCE_APPLIED,
-            &format!("wait={seconds}"),
-        );
-        insert(
-            &mut response,
-            ACKNOWLEDGED,
-            &format!("{gateways}/{gateways}"),
-        );
+        let wait = Duration::from_secs(u64::from(seconds));
+        let count = api.acknowledged(revision, wait).await;
+        let applied = format!("wait={seconds}");
+        insert(&mut response, PREFERENCE_APPLIED, &applied);
+        let acknowledged = format!("{}/{}", count.acked, count.leased);
+        insert(&mut response, ACKNOWLEDGED, &acknowledged);
+        if count.silent_deny > 0 || count.silent_serve > 0 {
+            let silent = format!("deny={}, serve={}", count.silent_deny, count.silent_serve);
+            insert(&mut response, SILENT, &silent);
+        }
     }
     response
 }

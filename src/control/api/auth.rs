@@ -10,6 +10,7 @@ use crate::authz::{CredentialRules, CredentialSource, Query, Reason, Tenant};
 use crate::control::caller::Caller;
 use crate::control::command::InvalidInput;
 use crate::control::config::AdminToken;
+use crate::control::fleet::NamedToken;
 
 /// The caller, and what the path names, once it is known that the one may do anything in the other. Before the body
 /// is looked at, so that strangers learn nothing from its faults.
@@ -36,6 +37,18 @@ where
 pub(super) async fn administrator(api: &Api, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let (caller, _) = admitted(api, headers, Ok(OfNoOrganisation)).await?;
     Ok(caller)
+}
+
+/// The token of a gateway that a request shows, and nothing else.
+///
+/// # Errors
+/// It shows none that is valid.
+pub(super) async fn gateway_token(api: &Api, headers: &HeaderMap) -> Result<NamedToken, ApiError> {
+    let Some(shown) = sole_bearer(headers) else {
+        return Err(ApiError::credential(Reason::MissingCredential));
+    };
+    let token = api.0.keys.recognise_gateway(shown).await;
+    token.ok_or_else(ApiError::invalid_key)
 }
 
 /// What paths name that name no tenant. Access keys are the one family that belongs to the whole installation.

@@ -11,6 +11,7 @@ use crate::authz::Reason;
 use crate::control::command::InvalidInput;
 use crate::control::error::CommandError;
 use crate::control::store::StoreError;
+use crate::wire::sync::InvalidSync;
 
 /// The body of a refusal.
 #[derive(Debug, Serialize, ToSchema)]
@@ -182,12 +183,17 @@ impl ApiError {
     }
 
     /// 503 for what may succeed later.
-    fn unavailable(message: &'static str) -> Self {
+    pub(super) fn unavailable(message: &'static str) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "ServiceUnavailable",
             message,
         )
+    }
+
+    /// 409 for a gateway that cannot follow from where it stands.
+    pub(super) fn snapshot_needed(message: &'static str) -> Self {
+        Self::new(StatusCode::CONFLICT, "SnapshotNeeded", message)
     }
 
     /// 500. The cause goes to the log and not to the client.
@@ -242,6 +248,12 @@ impl From<InvalidInput> for ApiError {
     }
 }
 
+impl From<InvalidSync> for ApiError {
+    fn from(fault: InvalidSync) -> Self {
+        InvalidInput::new(fault.field, fault.problem).into()
+    }
+}
+
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
@@ -286,9 +298,17 @@ impl From<CommandError> for ApiError {
             CommandError::Escalation(_) => forbidden(json!({"reason": "escalation"})),
             CommandError::NotFound => Self::new(StatusCode::NOT_FOUND, "ObjectNotFound", message),
             CommandError::SlugTaken(_) => conflict().with_details(json!({"field": "slug"})),
-            CommandError::SecretTaken | CommandError::Revoked | CommandError::SecretsInGrace => {
-                conflict()
+            CommandError::TokenNameTaken(_) => conflict().with_details(json!({"field": "name"})),
+            CommandError::TooManyTokens
+            | CommandError::SecretTaken
+            | CommandError::Revoked
+            | CommandError::SecretsInGrace => conflict(),
+            CommandError::NoSuchToken => {
+                Self::new(StatusCode::NOT_FOUND, "ObjectNotFound", message)
             }
+            CommandError::TooManyGateways => Self::unavailable(
+                "too many gateways follow this control plane: try again in a moment",
+            ),
             CommandError::Randomness(error) => Self::internal(&error),
             CommandError::Store(error) => error.into(),
         }

@@ -11,6 +11,7 @@ mod answer;
 mod audit;
 mod auth;
 mod error;
+mod gateways;
 mod input;
 mod lines;
 mod lingering;
@@ -20,6 +21,8 @@ mod org_keys;
 mod org_shapes;
 mod seats;
 mod server;
+mod streamed;
+mod sync;
 mod transfer;
 mod transfer_shapes;
 mod validate;
@@ -27,15 +30,18 @@ mod workspace_keys;
 mod workspace_shapes;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
-use tokio::sync::Semaphore;
+use axum::routing::{delete, get, post};
+use tokio::sync::{Semaphore, watch};
 
 use super::config::AdminToken;
-use super::service::Keys;
+use super::feed::{SNAPSHOTS_MAX, Streams};
+use super::fleet::{Count, NamedToken};
+use super::service::{Applied, Keys};
+use crate::authz::Revision;
 use error::ApiError;
 
 pub use openapi::openapi_json;
@@ -52,7 +58,9 @@ struct Shared {
     validations: validate::Limiter,
     requests: ops::Requests,
     imports: Semaphore,
-    draining: AtomicBool,
+    snapshots: Arc<Semaphore>,
+    streams: Streams,
+    draining: watch::Sender<bool>,
 }
 
 impl Api {
@@ -64,17 +72,49 @@ impl Api {
             validations: validate::Limiter::new(),
             requests: ops::Requests::default(),
             imports: Semaphore::new(transfer::IMPORTS_MAX),
-            draining: AtomicBool::new(false),
+            snapshots: Arc::new(Semaphore::new(SNAPSHOTS_MAX)),
+            streams: Streams::new(),
+            draining: watch::Sender::new(false),
         }))
     }
 
-    /// Says from now on that no new requests should come.
+    /// Says from now on that no new requests should come. Gateways are sent on to other control planes, and nobody waits
+    /// any longer for what they say.
     fn drain(&self) {
-        self.0.draining.store(true, Ordering::Relaxed);
+        self.0.draining.send_replace(true);
+        self.0.streams.close();
     }
 
     fn is_draining(&self) -> bool {
-        self.0.draining.load(Ordering::Relaxed)
+        *self.0.draining.borrow()
+    }
+
+    /// Waits until gateways have applied a change, and says how many have.
+    async fn acknowledged(&self, revision: Revision, wait: Duration) -> Count {
+        let draining = self.0.draining.subscribe();
+        self.0.keys.acknowledged(revision, wait, draining).await
+    }
+
+    /// Ends the streams of gateways whose token was revoked.
+    fn end_streams_without_token(&self) {
+        self.end_streams_without(&self.0.keys.fleet().tokens().valid());
+    }
+
+    fn end_streams_without(&self, valid: &[NamedToken]) {
+        let is_valid = |digest: &[u8; 32]| valid.iter().any(|token| token.digest == *digest);
+        self.0.streams.keep_only(is_valid);
+    }
+
+    /// Keeps what is written down of gateways up to date, for as long as it is polled.
+    pub(super) async fn keep_fleet(&self) {
+        let checked = |valid: &[NamedToken]| self.end_streams_without(valid);
+        self.0.keys.keep_fleet(checked).await;
+    }
+
+    /// What is so at the present revision.
+    fn now_as<T>(&self, value: T) -> Applied<T> {
+        let revision = self.0.keys.revision();
+        Applied { value, revision }
     }
 
     fn router(&self) -> Router {
@@ -117,6 +157,16 @@ impl Api {
             .route(transfer::IMPORT, post(transfer::import))
             .route("/v1/export", get(transfer::export))
             .route("/v1/audit", get(audit::list))
+            .route("/v1/gateways", get(gateways::list))
+            .route(
+                "/v1/gateway-tokens",
+                get(gateways::list_tokens).post(gateways::create_token),
+            )
+            .route("/v1/gateway-tokens/{name}", delete(gateways::revoke_token))
+            .route("/sync/v1/snapshot", get(sync::snapshot))
+            .route("/sync/v1/changes", get(sync::changes))
+            .route("/sync/v1/ack", post(sync::ack))
+            .route("/sync/v1/usage", post(sync::usage))
             .route("/healthz", get(ops::healthz))
             .route("/readyz", get(ops::readyz))
             .route("/metrics", get(ops::metrics))

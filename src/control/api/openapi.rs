@@ -5,13 +5,13 @@ use axum::response::Response;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{access_keys, answer, audit, org_keys, transfer, validate, workspace_keys};
+use super::{access_keys, answer, audit, gateways, org_keys, transfer, validate, workspace_keys};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Keyward control plane",
-        description = "API keys made, changed and ended. Every answer carries `Keyward-Revision`; a change is on disk and applied by the embedded gateway before it is answered. A path refuses other methods than its own with 405. No byte of a body is read before the caller is known.",
+        description = "API keys made, changed and ended. Every answer carries `Keyward-Revision`; a change is on disk and applied by the embedded gateway before it is answered. With `Prefer: wait=SECONDS` (at most 60) the answer to a change waits until every gateway whose lease runs has applied it; `Keyward-Acknowledged: n/m` says how many have, and `Keyward-Silent: deny=1, serve=2` how many were not waited for because they were not heard for too long: those that refuse everything by now, and those that may go on by what they have. A path refuses other methods than its own with 405. No byte of a body is read before the caller is known.",
         version = "1",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
@@ -37,6 +37,10 @@ use super::{access_keys, answer, audit, org_keys, transfer, validate, workspace_
         transfer::import,
         transfer::export,
         audit::list,
+        gateways::list,
+        gateways::list_tokens,
+        gateways::create_token,
+        gateways::revoke_token,
     ),
     modifiers(&Credentials),
     security(("admin" = []), ("api_key" = []), ("api_key_bearer" = [])),
@@ -44,7 +48,7 @@ use super::{access_keys, answer, audit, org_keys, transfer, validate, workspace_
         (name = "Organizations", description = "Keys of organizations"),
         (name = "ApiKeys", description = "Keys of workspaces, for whoever has an admin token"),
         (name = "API keys", description = "Access keys: an access map, a permission mode, projects"),
-        (name = "Keyward", description = "Keys of all families at once")
+        (name = "Keyward", description = "Keys of all families at once, and the gateways that follow")
     )
 )]
 struct Description;

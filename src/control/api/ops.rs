@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 use axum::body::Body;
@@ -94,6 +95,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
         "Last revision committed and applied.",
         revision,
     );
+    fleet(&api, &mut text);
     text.push_str(
         "# HELP keyward_control_requests_total Requests answered by the control plane.\n",
     );
@@ -105,6 +107,67 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
         HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
     );
     response
+}
+
+/// What is known of the gateways that follow over the network.
+fn fleet(api: &Api, text: &mut String) {
+    let head = api.0.keys.feed().head();
+    let seen = api.0.keys.fleet().list();
+    let live = seen.iter().filter(|seen| seen.is_leased);
+    let lag = live.clone().filter_map(|seen| seen.row.acked);
+    let lag = lag
+        .filter(|acked| acked.epoch == head.epoch)
+        .map(|acked| head.revision.0.saturating_sub(acked.revision.0))
+        .max();
+    let (live, known) = (live.count() as u64, seen.len() as u64);
+    for (name, help, value) in [
+        (
+            "keyward_gateways_connected",
+            "Streams of changes that are open here.",
+            api.0.streams.len() as u64,
+        ),
+        (
+            "keyward_gateways_live",
+            "Gateways that were heard so lately that they are waited for.",
+            live,
+        ),
+        (
+            "keyward_gateways_silent",
+            "Gateways that were not heard for so long that their leases ran out.",
+            known.saturating_sub(live),
+        ),
+        (
+            "keyward_gateways_lag_revisions",
+            "Revisions that the gateway furthest behind of those that live has not applied.",
+            lag.unwrap_or(0),
+        ),
+    ] {
+        gauge(text, name, help, value);
+    }
+    let counters = api.0.keys.feed().counters();
+    for (name, help, counter) in [
+        (
+            "keyward_sync_snapshots_total",
+            "Snapshots sent to gateways.",
+            &counters.snapshots,
+        ),
+        (
+            "keyward_sync_catch_ups_total",
+            "Times that a gateway that had fallen behind was given one change for many.",
+            &counters.catch_ups,
+        ),
+        (
+            "keyward_sync_resyncs_total",
+            "Times that a gateway was told in its stream to take a snapshot.",
+            &counters.resyncs,
+        ),
+    ] {
+        let value = counter.load(Ordering::Relaxed);
+        _ = writeln!(
+            text,
+            "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}"
+        );
+    }
 }
 
 fn gauge(text: &mut String, name: &str, help: &str, value: u64) {

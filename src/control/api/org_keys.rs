@@ -39,7 +39,7 @@ pub(super) async fn create(
     let (caller, org) = admitted(&api, &headers, OrgSlug::parse(&org)).await?;
     let key = new_key(&org, body.of_admitted().await?.parse()?)?;
     let made = api.0.keys.create_key(caller, key).await?.map(with_secret);
-    Ok(answer::changed(&api, &headers, StatusCode::CREATED, &made))
+    Ok(answer::changed(&api, &headers, StatusCode::CREATED, &made).await)
 }
 
 /// List API keys. No raw key and no digest is shown.
@@ -121,7 +121,7 @@ pub(super) async fn patch(
     };
     let patched = api.0.keys.patch_org_key(caller, &org, &key, patch).await?;
     let patched = patched.map(without_secret);
-    Ok(answer::changed(&api, &headers, StatusCode::OK, &patched))
+    Ok(answer::changed(&api, &headers, StatusCode::OK, &patched).await)
 }
 
 /// Delete an API key.
@@ -145,7 +145,7 @@ pub(super) async fn delete(
         .delete_key(caller, Tenant::from(&org), &key)
         .await?;
     let deleted = deleted.map(|_| Success { success: true });
-    Ok(answer::changed(&api, &headers, StatusCode::OK, &deleted))
+    Ok(answer::changed(&api, &headers, StatusCode::OK, &deleted).await)
 }
 
 /// Give an API key a new secret. The raw key is answered once, here.
@@ -176,7 +176,7 @@ pub(super) async fn rotate(
         .rotate_org_key(caller, &org, &key, rotate)
         .await?;
     let rotated = rotated.map(with_secret);
-    Ok(answer::changed(&api, &headers, StatusCode::OK, &rotated))
+    Ok(answer::changed(&api, &headers, StatusCode::OK, &rotated).await)
 }
 
 /// The key that a body asks for.

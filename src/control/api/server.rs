@@ -26,6 +26,7 @@ use tower_service::Service as _;
 use super::Api;
 use super::access_error::Form;
 use super::error::ApiError;
+use super::input::preferred_wait;
 use super::lingering::Lingering;
 use super::seats::{Seat, Seats};
 use super::transfer;
@@ -105,7 +106,13 @@ async fn accept(listener: &TcpListener, seats: &Seats) -> (TcpStream, SocketAddr
     seats.room().await;
     loop {
         match listener.accept().await {
-            Ok(accepted) => return accepted,
+            Ok((stream, peer)) => {
+                // A change is to reach a gateway at once, not with the next one.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "a connection keeps small pieces back");
+                }
+                return (stream, peer);
+            }
             Err(error) => {
                 tracing::warn!(%error, "the control plane cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -180,7 +187,10 @@ async fn routed(mut router: Router, request: Request<Incoming>) -> Response<Body
         let Ok(answer) = router.call(request).await;
         return answer;
     }
-    match tokio::time::timeout(REQUEST_TIMEOUT, router.call(request)).await {
+    // Whoever would wait for gateways is given the time for it.
+    let wait = preferred_wait(request.headers()).unwrap_or(0);
+    let time = REQUEST_TIMEOUT + Duration::from_secs(u64::from(wait));
+    match tokio::time::timeout(time, router.call(request)).await {
         Ok(Ok(answer)) => answer,
         Err(_) => ApiError::timeout().into_response(),
     }

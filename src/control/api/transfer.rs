@@ -3,15 +3,11 @@
 //! A batch of lines is read, checked beside the runtime's own threads, and written while the next one is read. No
 //! more than two batches of an import are in memory, and its length has no limit.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use axum::Extension;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
-use hyper::body::Frame;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -22,6 +18,7 @@ use super::error::{ApiError, ErrorBody, Refusals};
 use super::input::query;
 use super::lines::{LINE_BYTES_MAX, Line, Lines};
 use super::seats::Seat;
+use super::streamed;
 use super::transfer_shapes::{
     ImportQuery, ImportReport, ImportedKey, OnRefusal, read_line, write_line,
 };
@@ -85,7 +82,7 @@ pub(super) async fn import(
         value: report,
         revision,
     };
-    Ok(answer::changed(&api, &headers, StatusCode::OK, &done))
+    Ok(answer::changed(&api, &headers, StatusCode::OK, &done).await)
 }
 
 /// One import.
@@ -192,12 +189,7 @@ pub(super) async fn export(
     let (sender, pages) = mpsc::channel(PAGES_AHEAD);
     tokio::spawn(send_pages(api.0.keys.clone(), sender));
     let seat = seat.map(|Extension(seat)| seat);
-    let mut response = Response::new(Body::new(Pages { pages, seat }));
-    let headers = response.headers_mut();
-    let ndjson = HeaderValue::from_static("application/x-ndjson");
-    headers.insert(header::CONTENT_TYPE, ndjson);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(streamed::answer(pages, seat, "application/x-ndjson"))
 }
 
 /// Reads page after page until the end, or until nobody reads on. A fault breaks the answer off, so that it cannot be
@@ -228,29 +220,5 @@ async fn send_pages(keys: Keys, sender: mpsc::Sender<Result<Bytes, StoreError>>)
         if sender.send(Ok(text.into())).await.is_err() {
             return;
         }
-    }
-}
-
-/// The pages of an export as a body.
-struct Pages {
-    pages: mpsc::Receiver<Result<Bytes, StoreError>>,
-    /// Kept as long as there is something to send, also when others ask for it.
-    seat: Option<Seat>,
-}
-
-impl hyper::body::Body for Pages {
-    type Data = Bytes;
-    type Error = StoreError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, StoreError>>> {
-        if let Some(seat) = &self.seat {
-            seat.stay();
-        }
-        self.pages
-            .poll_recv(context)
-            .map(|page| page.map(|page| page.map(Frame::data)))
     }
 }

@@ -78,7 +78,7 @@ pub(super) async fn create(
     let (caller, workspace) = admitted(&api, &headers, WorkspaceId::parse(&workspace)).await?;
     let key = new_key(&workspace, body.of_admitted().await?.parse()?)?;
     let made = api.0.keys.create_key(caller, key).await?.map(with_secret);
-    Ok(answer::changed(&api, &headers, StatusCode::OK, &made))
+    Ok(answer::changed(&api, &headers, StatusCode::OK, &made).await)
 }
 
 /// Update an API key: name and rules are replaced. A key that is not there is not made.
@@ -105,7 +105,7 @@ pub(super) async fn put(
     let put = PutWorkspaceKey::new(&workspace, name, body.rules(), body.disabled)?;
     let put = api.0.keys.put_workspace_key(caller, &workspace, &key, put);
     let put = put.await?.map(without_secret);
-    Ok(answer::changed(&api, &headers, StatusCode::OK, &put))
+    Ok(answer::changed(&api, &headers, StatusCode::OK, &put).await)
 }
 
 /// Delete an API key.
@@ -126,7 +126,7 @@ pub(super) async fn delete(
     let tenant = Tenant::from(&workspace);
     let deleted = api.0.keys.delete_key(caller, tenant, &key).await?;
     let deleted = deleted.map(Deleted::from);
-    Ok(answer::changed(&api, &headers, StatusCode::OK, &deleted))
+    Ok(answer::changed(&api, &headers, StatusCode::OK, &deleted).await)
 }
 
 /// The key that a body asks for.

@@ -5,11 +5,17 @@
 //! further, from further back, does no harm: it carries whole keys.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::authz::Revision;
+use crate::control::feed::Feed;
 use crate::control::store::changes::{Since, since};
 use crate::control::store::sql::{Conn, Purpose};
 use crate::control::store::{StoreError, WriteTransaction, load, read};
+use crate::wire::sync::Position;
 use crate::wire::{Change, ChangeSink, Epoch};
 
 /// What was handed on, and to whom.
@@ -19,6 +25,12 @@ pub(super) struct Head {
     turn: tokio::sync::Mutex<()>,
     /// What is on disk and applied.
     position: Mutex<(Epoch, Revision)>,
+    /// For gateways that follow over the network.
+    feed: Arc<Feed>,
+    /// Tells of what was applied.
+    advanced: Notify,
+    /// When it was asked last what others have committed.
+    asked: Mutex<Instant>,
 }
 
 /// Whether what others committed could be handed on as a change.
@@ -33,11 +45,14 @@ pub(super) enum Caught {
 }
 
 impl Head {
-    pub(super) fn new(epoch: Epoch, revision: Revision) -> Self {
+    pub(super) fn new(at: Position) -> Self {
         Self {
             sink: OnceLock::new(),
             turn: tokio::sync::Mutex::default(),
-            position: Mutex::new((epoch, revision)),
+            position: Mutex::new((at.epoch, at.revision)),
+            feed: Arc::new(Feed::new(at)),
+            advanced: Notify::new(),
+            asked: Mutex::new(Instant::now()),
         }
     }
 
@@ -48,6 +63,31 @@ impl Head {
 
     fn advance(&self, epoch: Epoch, revision: Revision) {
         *self.position.lock().unwrap_or_else(PoisonError::into_inner) = (epoch, revision);
+        self.advanced.notify_one();
+    }
+
+    /// The changes for gateways that follow over the network.
+    pub(super) fn feed(&self) -> &Arc<Feed> {
+        &self.feed
+    }
+
+    /// Returns when more was applied, to one that waits for it.
+    pub(super) async fn advanced(&self) {
+        self.advanced.notified().await;
+    }
+
+    /// How long ago it was sure that everything that others committed had been handed on.
+    pub(super) fn age(&self) -> Duration {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.elapsed()
+    }
+
+    /// Goes on from a whole state that was read.
+    fn begin(&self, epoch: Epoch, revision: Revision) {
+        if self.feed.head() != (Position { epoch, revision }) {
+            self.feed.begin(epoch, revision);
+        }
+        self.advance(epoch, revision);
     }
 
     pub(super) fn has_sink(&self) -> bool {
@@ -65,7 +105,7 @@ impl Head {
             return Err(StoreError::AlreadyAttached);
         }
         let (epoch, revision) = load::load(connection, Arc::clone(&sink)).await?;
-        self.advance(epoch, revision);
+        self.begin(epoch, revision);
         self.sink.set(sink).map_err(|_| StoreError::AlreadyAttached)
     }
 
@@ -74,10 +114,14 @@ impl Head {
         let _turn = self.turn.lock().await;
         let (epoch, known) = self.position();
         let is_new = |change: &&Change| change.revision > known;
-        if let Some(sink) = self.sink.get() {
-            for change in changes.iter().filter(is_new) {
+        let sink = self.sink.get();
+        for change in changes.iter().filter(is_new) {
+            if let Some(sink) = sink {
                 sink.apply(change);
             }
+            self.feed.push(change);
+        }
+        if let Some(sink) = sink {
             for change in changes.iter().filter(is_new) {
                 sink.settle(change).await;
             }
@@ -105,6 +149,15 @@ impl Head {
     /// Hands on what others committed, and gives everybody the whole state where that is needed. Where the database is
     /// behind, a writer must see to it.
     pub(super) async fn follow(&self, connection: &mut Conn<'_>) -> Result<Caught, StoreError> {
+        let now = Instant::now();
+        let caught = self.catch_up_with_others(connection).await?;
+        if caught == Caught::Up {
+            *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        }
+        Ok(caught)
+    }
+
+    async fn catch_up_with_others(&self, connection: &mut Conn<'_>) -> Result<Caught, StoreError> {
         let (epoch, known) = self.position();
         let mut transaction = connection.reborrow().begin(Purpose::Read).await?;
         let (news, present, last) = since(&mut transaction.conn(), known).await?;
@@ -147,7 +200,7 @@ impl Head {
             revision = revision.0,
             "the whole state of the keys was read anew"
         );
-        self.advance(epoch, revision);
+        self.begin(epoch, revision);
         Ok(())
     }
 }

@@ -6,12 +6,15 @@
 
 mod access;
 mod direct;
+mod fleet;
+mod follow;
 mod group;
 mod head;
 mod incoming;
 mod key;
 mod org;
 mod tail;
+mod tokens;
 mod transfer;
 mod workspace;
 
@@ -21,15 +24,21 @@ use std::sync::{Arc, OnceLock};
 
 use super::caller::Caller;
 use super::command::InvalidInput;
+use super::config::GatewayToken;
 use super::error::CommandError;
+use super::fleet::{Fleet, GatewayRow, NamedToken, Tokens};
 use super::store::log::{self, Entry, WantedEntries};
-use super::store::{Shown, Store, StoreError, StoredKey, Usage, WriteTransaction, read};
-use super::token::RawKey;
+use super::store::{
+    self, OpenError, Shown, Store, StoreError, StoredKey, Usage, WriteTransaction, read,
+};
+use super::token::{RawKey, random};
 use crate::authz::{
     KeyDigest, KeyLookup, Pepper, PresentedKey, Principal, Revision, Tenant, Timestamp,
 };
+use crate::wire::sync::Position;
 use crate::wire::{ChangeSink, Epoch};
 
+pub(super) use follow::{Followable, FollowedBy};
 pub(super) use transfer::{Imported, NewLine};
 
 /// What a command came to, and the revision at which it is so.
@@ -81,6 +90,8 @@ struct Inner {
     head: head::Head,
     /// What follows other control planes, where there can be any.
     tail: OnceLock<tail::Tail>,
+    /// Gateways that follow over the network.
+    fleet: Fleet,
     /// Whether the last write failed.
     is_failing: AtomicBool,
 }
@@ -102,16 +113,19 @@ impl Keys {
         store: Store,
         pepper: Option<Pepper>,
         clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    ) -> Result<Self, StoreError> {
-        let (epoch, revision) =
-            read::identity(&mut store.readers().acquire().await?.conn()).await?;
+        gateway_tokens: &[GatewayToken],
+    ) -> Result<Self, OpenError> {
+        let known = Known::read(&store).await.map_err(OpenError::Unreadable)?;
+        let tokens = Tokens::new(gateway_tokens, known.tokens);
+        let plane = u128::from_ne_bytes(random()?);
         let is_shared = store.is_shared();
         let inner = Arc::new(Inner {
+            fleet: Fleet::new(known.gateways, tokens, plane, is_shared, clock()),
             store,
             pepper,
             clock,
             queue: group::Queue::default(),
-            head: head::Head::new(epoch, revision),
+            head: head::Head::new(known.position),
             tail: OnceLock::new(),
             is_failing: AtomicBool::new(false),
         });
@@ -126,6 +140,8 @@ impl Keys {
     /// # Errors
     /// The store failed, and the sink has what it had before. Or there is a sink already.
     pub async fn attach(&self, sink: Arc<dyn ChangeSink>) -> Result<(), StoreError> {
+        // Before the keys are read, so that no change falls between: other control planes wait for this gateway from here on.
+        self.register_own().await?;
         let mut connection = self.0.store.readers().acquire().await?;
         self.0.head.attach(&mut connection.conn(), sink).await
     }
@@ -257,6 +273,26 @@ impl Keys {
 
     fn digest(&self, raw: &RawKey) -> KeyDigest {
         raw.digest(self.0.pepper.as_ref())
+    }
+}
+
+/// What the store has when it is opened.
+struct Known {
+    position: Position,
+    gateways: Vec<GatewayRow>,
+    tokens: Vec<NamedToken>,
+}
+
+impl Known {
+    async fn read(store: &Store) -> Result<Self, StoreError> {
+        let mut lent = store.readers().acquire().await?;
+        let mut connection = lent.conn();
+        let (epoch, revision) = read::identity(&mut connection).await?;
+        Ok(Self {
+            position: Position { epoch, revision },
+            gateways: store::fleet::gateways(&mut connection).await?,
+            tokens: store::tokens::all(&mut connection).await?,
+        })
     }
 }
 

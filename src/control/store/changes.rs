@@ -65,7 +65,10 @@ pub(super) async fn up_to(
 }
 
 /// Whether the log has everything that came after a revision. Each revision has at least one line in it.
-async fn reaches(connection: &mut Conn<'_>, known: Revision) -> Result<bool, StoreError> {
+pub(in crate::control) async fn reaches(
+    connection: &mut Conn<'_>,
+    known: Revision,
+) -> Result<bool, StoreError> {
     let oldest: Option<i64> = sql::query("SELECT min(revision) FROM changes")
         .fetch_scalar(connection)
         .await?;

@@ -74,7 +74,8 @@ pub(in crate::control) async fn load(
     Ok((epoch, revision))
 }
 
-async fn send_all(
+/// Sends every key of a transaction, batch by batch, until nobody takes more.
+pub(in crate::control) async fn send_all(
     connection: &mut Conn<'_>,
     sender: mpsc::Sender<Vec<SecretEntry>>,
 ) -> Result<(), StoreError> {

@@ -7,6 +7,7 @@
 pub(super) mod batch;
 pub(super) mod changes;
 mod epoch;
+pub(super) mod fleet;
 pub(super) mod load;
 mod lock;
 pub(super) mod log;
@@ -16,6 +17,7 @@ pub(super) mod read;
 mod retention;
 mod row;
 pub(super) mod sql;
+pub(super) mod tokens;
 mod witness;
 mod write;
 mod writer;

@@ -21,6 +21,8 @@ mod control_kill;
 mod control_org;
 #[path = "../control_store.rs"]
 mod control_store;
+#[path = "../control_sync.rs"]
+mod control_sync;
 #[path = "../control_transfer.rs"]
 mod control_transfer;
 #[path = "../control_workspace.rs"]

@@ -27,6 +27,14 @@ pub enum OpenError {
         "the control plane needs one admin token, or two while they are being changed; it has {0}"
     )]
     AdminTokens(usize),
+    /// More than the present gateway token and its successor.
+    #[error(
+        "the environment has one gateway token, or two while they are being changed; it has {0}: make more with `keyward gateways token create`"
+    )]
+    GatewayTokens(usize),
+    /// Who has the one could do what only who has the other may.
+    #[error("a gateway token is an admin token as well: choose another")]
+    SameToken,
     /// The text is no place of a database.
     #[error("`{0}` is no database: write `sqlite://PATH` or `postgres://USER@HOST/NAME`")]
     Url(String),
