@@ -1,4 +1,4 @@
-//! Where the keys come from: a control plane in this process, or a platform that is followed. Each in three steps,
+//! Where the keys come from: a control plane in this process, one elsewhere, or a platform. Each in three steps,
 //! so that nothing answers before everything is there: prepared, opened, begun.
 
 use std::net::TcpListener;
@@ -14,7 +14,9 @@ use super::{clock, usage};
 use crate::control::{self, Control, Keys};
 use crate::proxy::Reaper;
 use crate::replica::prisme::{self, Prisme};
+use crate::replica::remote::{self, Remote};
 use crate::replica::{self, Replica, Source, SourceStatus};
+use crate::wire::sync::GATEWAY_NAME_CHARACTERS_MAX;
 
 /// The source of the keys, as finished settings.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub enum KeysFrom {
     Embedded(control::Config),
     /// A Prisme.ai platform.
     Prisme(prisme::Config),
+    /// Control planes elsewhere.
+    Remote(remote::Config),
 }
 
 /// The control plane in this process: each change is applied before it is answered, so the keys are always current.
@@ -42,6 +46,7 @@ impl Source for Embedded {
 pub(super) enum Prepared {
     Embedded(TcpListener, Box<control::Config>),
     Prisme(Prisme),
+    Remote(Remote),
 }
 
 impl Prepared {
@@ -62,6 +67,13 @@ impl Prepared {
                 let prisme = Prisme::open(platform, config, replica, clock, runtime);
                 Ok(Self::Prisme(prisme.map_err(StartError::Platform)?))
             }
+            KeysFrom::Remote(mut followed) => {
+                if followed.name.is_empty() {
+                    followed.name = machine();
+                }
+                let remote = Remote::open(followed, Arc::clone(replica), clock::moments());
+                Ok(Self::Remote(remote.map_err(StartError::Remote)?))
+            }
         }
     }
 
@@ -70,6 +82,7 @@ impl Prepared {
         match self {
             Self::Embedded(..) => Arc::new(Embedded),
             Self::Prisme(prisme) => Arc::new(prisme.clone()),
+            Self::Remote(remote) => Arc::new(remote.clone()),
         }
     }
 
@@ -88,7 +101,29 @@ impl Prepared {
                 Ok(Opened::Embedded(listener, Arc::new(control)))
             }
             Self::Prisme(prisme) => Ok(Opened::Prisme(prisme)),
+            Self::Remote(remote) => {
+                let replica = Arc::clone(replica);
+                let fed = Arc::new(Fed { replica, reaper });
+                // What was kept serves from the first request on.
+                remote.restore(&*fed);
+                Ok(Opened::Remote(remote, fed))
+            }
         }
+    }
+}
+
+/// What this machine is called, as far as that can be said of a gateway.
+fn machine() -> String {
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let name = name.chars().filter(|character| !character.is_control());
+    let name: String = name.take(GATEWAY_NAME_CHARACTERS_MAX).collect();
+    if name.is_empty() {
+        "gateway".to_owned()
+    } else {
+        name
     }
 }
 
@@ -105,6 +140,7 @@ async fn open(config: &control::Config, purpose: &str, fed: Fed) -> Result<Contr
 pub(super) enum Opened {
     Embedded(TcpListener, Arc<Control>),
     Prisme(Prisme),
+    Remote(Remote, Arc<Fed>),
 }
 
 impl Opened {
@@ -121,6 +157,10 @@ impl Opened {
                 runtime.spawn(usage::discard_regularly(replica));
                 Begun::Prisme(prisme)
             }
+            Self::Remote(remote, fed) => {
+                remote.follow(fed, runtime.handle());
+                Begun::Remote(remote)
+            }
         }
     }
 }
@@ -129,6 +169,7 @@ impl Opened {
 pub(super) enum Begun {
     Embedded(Serving),
     Prisme(Prisme),
+    Remote(Remote),
 }
 
 impl Begun {
@@ -136,7 +177,7 @@ impl Begun {
     pub(super) fn control(&self) -> Option<&Serving> {
         match self {
             Self::Embedded(serving) => Some(serving),
-            Self::Prisme(_) => None,
+            Self::Prisme(_) | Self::Remote(_) => None,
         }
     }
 
@@ -161,6 +202,7 @@ impl Begun {
                     tracing::error!(%error, "the keys will not be there after the restart");
                 }
             }
+            Self::Remote(remote) => remote.end().await,
         }
     }
 }

@@ -15,7 +15,7 @@ use super::reload::{ReadRules, Reloader};
 use super::signals::{Signal, Signals};
 use crate::control::{Keys, OpenError, StoreError};
 use crate::proxy::{self, BindError, Gateway, Surroundings};
-use crate::replica::{self, Replica, prisme};
+use crate::replica::{self, Replica, prisme, remote};
 use crate::telemetry::{AccessLog, Metrics};
 
 /// Threads beside the data plane: they wait for the disk or a platform, and must not take cores from it.
@@ -72,6 +72,9 @@ pub enum StartError {
     /// The platform cannot be followed.
     #[error(transparent)]
     Platform(prisme::OpenError),
+    /// The control planes cannot be followed.
+    #[error(transparent)]
+    Remote(remote::OpenError),
 }
 
 /// A gateway with its source of keys, serving.

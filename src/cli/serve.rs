@@ -41,13 +41,14 @@ pub fn prepare(
     access_log: Box<dyn Write + Send>,
     rules: ReadRules,
 ) -> Result<Prepared, Failure> {
-    let (keys, admin) = match (resolved.control, resolved.prisme) {
-        (Some(control), _) => {
+    let (keys, admin) = match (resolved.control, resolved.prisme, resolved.remote) {
+        (Some(control), ..) => {
             let (control, admin) = administered(control)?;
             (KeysFrom::Embedded(control), Some(admin))
         }
-        (None, Some(prisme)) => (KeysFrom::Prisme(prisme), None),
-        (None, None) => {
+        (None, Some(prisme), _) => (KeysFrom::Prisme(prisme), None),
+        (None, None, Some(remote)) => (KeysFrom::Remote(remote), None),
+        (None, None, None) => {
             let message = "the configuration has no source of keys: set `keys`";
             return Err(Failure::told(message));
         }

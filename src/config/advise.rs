@@ -6,7 +6,7 @@ use super::mistake::Mistake;
 use super::node::Spot;
 use super::raw::{File, Require, RequireWord, Route, UserTokens};
 use super::resolve::Table;
-use super::scalar::PeerSet;
+use super::scalar::{ControlUrl, PeerSet};
 use crate::authz::{Confusion, Difference, Policy, RouteId, RouteSpec};
 
 /// A way past a route without a judged key.
@@ -100,10 +100,17 @@ fn trusted_by_all(file: &File, root: &Spot<'_>) -> Vec<Mistake> {
 
 /// Keys and the token of a platform should not travel in clear text.
 fn open_to_view(file: &File, root: &Spot<'_>) -> Option<Mistake> {
-    let url = file.keys.as_ref()?.prisme.as_ref()?.url.as_ref()?;
-    let at = root.key("keys").key("prisme").key("url");
+    let keys = file.keys.as_ref()?;
+    let platform = keys.prisme.as_ref().and_then(|prisme| prisme.url.as_ref());
+    let control = keys.remote.as_ref().and_then(|remote| remote.url.as_ref());
+    let (key, is_open) = match (platform, control) {
+        (Some(url), _) => ("prisme", url.is_open_to_view()),
+        (None, Some(urls)) => ("remote", urls.all().iter().any(ControlUrl::is_open_to_view)),
+        (None, None) => return None,
+    };
+    let at = root.key("keys").key(key).key("url");
     let message = "the token and keys travel in clear text: use https, or be sure of the network";
-    url.is_open_to_view().then(|| at.mistake(message))
+    is_open.then(|| at.mistake(message))
 }
 
 /// A key that may read one thing should not read all of them because a route forgot to ask which. What the path says

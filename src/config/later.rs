@@ -2,7 +2,6 @@
 
 /// Keys by the section (the type of its struct) that they will belong to.
 const KEYS: &[(&str, &str)] = &[
-    ("Keys", "remote"),
     ("Listener", "tls"),
     ("Route", "rate"),
     ("RouteLimits", "streams"),

@@ -16,6 +16,7 @@ pub struct Fixed {
     graceful_shutdown: Duration,
     control: Option<(SocketAddr, String, Option<control::TlsFiles>)>,
     prisme: Option<replica::prisme::Config>,
+    remote: Option<replica::remote::Config>,
     pepper: [u8; 32],
     cache: (u64, u64, Duration),
 }
@@ -24,7 +25,10 @@ impl Fixed {
     pub(super) fn of(
         proxy: &proxy::Config,
         control: Option<&control::Config>,
-        prisme: Option<&replica::prisme::Config>,
+        (prisme, remote): (
+            &Option<replica::prisme::Config>,
+            &Option<replica::remote::Config>,
+        ),
         replica: &replica::Config,
     ) -> Self {
         Self {
@@ -39,7 +43,8 @@ impl Fixed {
                     control.tls.clone(),
                 )
             }),
-            prisme: prisme.cloned(),
+            prisme: prisme.clone(),
+            remote: remote.clone(),
             pepper: Pepper::check_value(replica.pepper.as_ref()),
             cache: (replica.principals, replica.negative, replica.negative_ttl),
         }
@@ -57,7 +62,9 @@ impl Fixed {
             ),
             (
                 "keys",
-                self.control != other.control || self.prisme != other.prisme,
+                self.control != other.control
+                    || self.prisme != other.prisme
+                    || self.remote != other.remote,
             ),
             ("credentials.pepper", self.pepper != other.pepper),
             ("cache", self.cache != other.cache),

@@ -19,15 +19,17 @@ fn resolved(text: &str) -> Resolved {
     load_text("test.yaml", text, &unset, Flags::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The full file with the other source of keys, which stands there as a comment, and with a list of refused keys.
-fn full_with_prisme() -> String {
+/// The full file with another source of keys, which stands there as a comment, and with a list of refused keys.
+fn full_with(source: &str) -> String {
     let (before, rest) = FULL.split_once("  embedded:\n").expect("a source");
-    let (_, rest) = rest.split_once("  # prisme:\n").expect("another");
-    let (prisme, after) = rest.split_once("\n\n").expect("an end");
-    let prisme = prisme.replace("\n  #   ", "\n    ");
-    let prisme = prisme.trim_start_matches("  #   ");
+    let (_, rest) = rest
+        .split_once(&format!("  # {source}:\n"))
+        .expect("another");
+    let (all, after) = rest.split_once("\n\n").expect("an end");
+    let lines = all.lines().map_while(|line| line.strip_prefix("  #   "));
+    let lines: String = lines.map(|line| format!("    {line}\n")).collect();
     let before = before.replace("# deny: /etc/keyward/denied", "deny: /dev/null");
-    format!("{before}  prisme:\n    {prisme}\n\n{after}")
+    format!("{before}  {source}:\n{lines}\n{after}")
 }
 
 /// The full file with the TLS of the control plane, which stands there as a comment.
@@ -141,7 +143,12 @@ fn the_full_file_names_every_setting_with_its_default() {
     assert!(settings_found.len() > 80, "the walk finds settings");
 
     let mut written = BTreeMap::new();
-    for text in [FULL, &full_with_tls(), &full_with_prisme()] {
+    for text in [
+        FULL,
+        &full_with_tls(),
+        &full_with("prisme"),
+        &full_with("remote"),
+    ] {
         let tree = parse::parse(text, &unset, &mut Vec::new()).expect("it is YAML");
         values(&tree, "", &mut written);
         resolved(text);

@@ -136,6 +136,7 @@ impl Ops {
             cache_misses: status.cache_misses,
             cache_unknown: status.cache_unknown,
             usage_dropped: status.usage_dropped,
+            state_errors: self.commons.source.figures().state_errors,
         });
         Answer {
             media: "text/plain; version=0.0.4; charset=utf-8",

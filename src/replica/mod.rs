@@ -42,7 +42,7 @@ pub use self::denied::{BadLine, DENIED_BYTES_MAX, DENIED_MAX, DeniedAt, DenyList
 pub use self::http::{http_client, http_client_without_tls};
 pub use self::moment::{Moment, MomentClock};
 pub use self::snapshot::{Found, Snapshot};
-pub use self::source::{Asked, Asking, Settled, Source, SourceStatus};
+pub use self::source::{Asked, Asking, Settled, Source, SourceFigures, SourceStatus};
 pub use self::state_file::{StateError, StateFile};
 pub use self::usage::Usage;
 

@@ -14,6 +14,11 @@ pub trait Source: Send + Sync {
     /// How it is now.
     fn status(&self) -> SourceStatus;
 
+    /// What it has counted.
+    fn figures(&self) -> SourceFigures {
+        SourceFigures::default()
+    }
+
     /// What a look-up of `key`, by `secret`, in the copy comes to. Where the copy says all that there is, what it says.
     fn settle(&self, _key: &PresentedKey<'_>, _secret: &SecretDigest, found: KeyLookup) -> Settled {
         Settled::Now(found)
@@ -29,6 +34,13 @@ pub struct SourceStatus {
     pub staleness: Duration,
     /// Whether requests may be decided with keys of that age.
     pub usable: bool,
+}
+
+/// What a source has counted since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SourceFigures {
+    /// Steps on the copy on disk that failed.
+    pub state_errors: u64,
 }
 
 /// What a look-up comes to.

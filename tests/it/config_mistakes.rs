@@ -216,7 +216,6 @@ fn names_of_later_versions_are_refused_as_such() {
             "address: 127.0.0.1:0",
             "address: 127.0.0.1:0, trusted_identity_from: [ client_certificate ]",
         ),
-        ("embedded: {}", "remote: { url: http://c }"),
         ("endpoints: [ 127.0.0.1:1 ]", "endpoints: [ https://a:1 ]"),
         (
             "endpoints: [ 127.0.0.1:1 ]",

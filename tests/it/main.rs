@@ -57,6 +57,8 @@ mod e2e_explain;
 #[cfg(feature = "cli")]
 mod e2e_gateways;
 #[cfg(feature = "cli")]
+mod e2e_kept;
+#[cfg(feature = "cli")]
 mod e2e_output;
 #[cfg(feature = "cli")]
 mod e2e_policies;

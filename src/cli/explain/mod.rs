@@ -20,6 +20,7 @@ use crate::authz::{
 use crate::config::{self, Flags, Resolved};
 use crate::control::ReadOnly;
 use crate::replica::prisme::Prisme;
+use crate::replica::remote::{self, disk};
 use crate::replica::{Replica, Snapshot};
 use crate::telemetry::redact::Redactor;
 use asked::Asked;
@@ -35,7 +36,7 @@ const KEY_BYTES_MAX: u64 = 4_096;
   pass show ci-key | keyward explain --config keyward.yaml --key - GET http://api.example.com/v1/agents/a1
 
 The keys are read from the database of the configuration, also while a process serves from it, or from what a process
-that follows a platform has kept.
+that follows a platform or a control plane has kept: nobody is asked.
 A key on the command line can be seen by other users of the machine: prefer --key - or --key-id.")]
 pub struct ExplainArgs {
     /// The configuration
@@ -140,26 +141,27 @@ impl Keys {
             .enable_all()
             .build()
             .map_err(|error| Failure::chain(&error))?;
-        match (&resolved.control, &resolved.prisme) {
-            (Some(source), _) => {
+        match (&resolved.control, &resolved.prisme, &resolved.remote) {
+            (Some(source), ..) => {
                 let database = runtime.block_on(ReadOnly::open(source));
                 let database = database.map_err(|error| Failure::chain(&error))?;
                 let loaded = runtime.block_on(database.load_into(Arc::clone(&replica) as _));
                 loaded.map_err(|error| Failure::chain(&error))?;
             }
-            (None, Some(platform)) => {
+            (None, Some(platform), _) => {
                 let (copy, clock) = (Arc::clone(&replica), clock::moments());
                 let runtime = runtime.handle().clone();
                 // What was kept is read; nothing is asked.
                 Prisme::open(platform.clone(), &resolved.replica, copy, clock, runtime)
                     .map_err(|error| Failure::chain(&error))?;
             }
-            (None, None) => {}
+            (None, None, Some(remote)) => kept(remote, &replica)?,
+            (None, None, None) => {}
         }
         replica.deny(resolved.proxy.rules.denied.clone());
         let snapshot = replica.pin().ok_or_else(|| {
             Failure::told(
-                "the configuration has no keys on this machine: `explain` needs `keys.embedded`, or what `keyward run` has kept in the file `keys.prisme.state`",
+                "the configuration has no keys on this machine: `explain` needs `keys.embedded`, or what `keyward run` has kept: the file `keys.prisme.state`, or the directory `keys.remote.state`",
             )
         })?;
         Ok(Self {
@@ -199,6 +201,15 @@ impl Keys {
             None => KeyLookup::Unknown,
         }
     }
+}
+
+/// Takes what a process that follows control planes has kept; it may run meanwhile.
+fn kept(remote: &remote::Config, replica: &Replica) -> Result<(), Failure> {
+    let Some(directory) = &remote.state else {
+        return Ok(());
+    };
+    let kept = disk::look(directory, &remote.access.tokens, replica);
+    kept.map(drop).map_err(|error| Failure::chain(&error))
 }
 
 /// Takes the request through the steps, noting what each came to.

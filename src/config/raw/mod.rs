@@ -6,6 +6,7 @@
 mod credentials;
 mod limits;
 mod prisme;
+mod remote;
 mod requirement;
 mod route;
 mod section;
@@ -14,6 +15,7 @@ mod upstream;
 pub use credentials::{Credentials, Forward, Identity, IdentityHeaders, Source, UserTokenSource};
 pub use limits::{Limits, RouteLimits};
 pub use prisme::{OnStale, Prisme};
+pub use remote::{Remote, Urls};
 pub use requirement::{Access, EmptyScopes, Families, Level, Require, RequireWord, Rule};
 pub use route::{Route, RouteCredentials, RouteMatch, Taking, UserTokens};
 pub use section::{

@@ -11,6 +11,7 @@ use super::super::scalar::{Database, ListenAddress, SocketAddress, Span, Trusted
 use super::credentials::{Credentials, Identity};
 use super::limits::Limits;
 use super::prisme::Prisme;
+use super::remote::Remote;
 use super::route::Route;
 use super::upstream::Upstream;
 
@@ -198,6 +199,8 @@ pub struct Keys {
     pub embedded: Option<Embedded>,
     /// A Prisme.ai platform, whose keys are taken as they are there.
     pub prisme: Option<Prisme>,
+    /// Control planes elsewhere, whose keys are followed change by change.
+    pub remote: Option<Remote>,
 }
 
 /// A control plane in this process.

@@ -6,8 +6,10 @@
 mod credentials;
 mod listen;
 mod prisme;
+mod remote;
 mod requirement;
 mod route;
+mod source;
 mod table;
 mod upstream;
 
@@ -22,6 +24,7 @@ use crate::proxy::{self, ErrorStyle, RouteLimits, Rules};
 use crate::{control, replica};
 
 pub use route::RouteSummary;
+use source::Followed;
 pub(super) use table::Table;
 
 /// What a configuration comes to.
@@ -34,6 +37,8 @@ pub struct Resolved {
     pub control: Option<control::Config>,
     /// The platform that is followed in place of a control plane in this process.
     pub prisme: Option<replica::prisme::Config>,
+    /// The control planes elsewhere that are followed in place of one in this process.
+    pub remote: Option<replica::remote::Config>,
     /// What the gateway's copy of the keys is started with.
     pub replica: replica::Config,
     /// The settings that a reload cannot change.
@@ -54,7 +59,7 @@ pub(super) fn resolve(
     let listeners = listen::listeners(file, root, faults);
     listen::need_trusted_peers(file, root, faults);
     let control = listen::control(file, root, flags, faults);
-    let prisme = prisme::prisme(file, root, faults);
+    let Followed { prisme, remote } = source::source(file, root, faults);
     let (credentials, pepper) = credentials::credentials(&file.credentials, root, faults);
     let denied = credentials::denied(&file.credentials, root, pepper.as_ref(), faults);
     let identity = credentials::identity(&file.identity, &root.key("identity"), faults);
@@ -86,10 +91,11 @@ pub(super) fn resolve(
     });
     let replica = replica(file, pepper);
     Some(Resolved {
-        fixed: Fixed::of(&proxy, control.as_ref(), prisme.as_ref(), &replica),
+        fixed: Fixed::of(&proxy, control.as_ref(), (&prisme, &remote), &replica),
         proxy,
         control,
         prisme,
+        remote,
         replica,
         routes: route::summaries(file),
         warnings,

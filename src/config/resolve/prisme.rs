@@ -1,4 +1,4 @@
-//! The source of keys: that there is one, and what a platform is followed with.
+//! A platform: what it is followed with.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::super::mistake::Mistake;
 use super::super::node::Spot;
-use super::super::raw::{File, OnStale, Prisme};
+use super::super::raw::{OnStale, Prisme};
 use crate::replica::prisme::{self, Access};
+use crate::wire::sync;
 
 /// For a whole list request: the platform may have to think, and the list may be long.
 const LIST_TIME: Duration = Duration::from_secs(10);
@@ -18,30 +19,12 @@ const KNOWN_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a request with an unknown key waits: for one validation, and for a place.
 const UNKNOWN_PATIENCE: Duration = Duration::from_secs(4);
 
-/// The platform that is followed, where there is one. Also sees to it that there is one source.
-pub(super) fn prisme(
-    file: &File,
-    root: &Spot<'_>,
+/// The platform that is followed.
+pub(super) fn followed(
+    raw: &Prisme,
+    at: &Spot<'_>,
     faults: &mut Vec<Mistake>,
 ) -> Option<prisme::Config> {
-    let keys = file.keys.as_ref()?;
-    let at = root.key("keys");
-    match (&keys.embedded, &keys.prisme) {
-        (None, None) => {
-            faults.push(at.mistake("names no source of keys; write `embedded` or `prisme`"));
-            None
-        }
-        (Some(_), Some(_)) => {
-            let message = "is a second source of keys; there can be only one";
-            faults.push(at.key("prisme").mistake(message));
-            None
-        }
-        (Some(_), None) => None,
-        (None, Some(raw)) => followed(raw, &at.key("prisme"), faults),
-    }
-}
-
-fn followed(raw: &Prisme, at: &Spot<'_>, faults: &mut Vec<Mistake>) -> Option<prisme::Config> {
     // What was wrong in the lists is reported already, and is not in them any more.
     let reported = faults.iter().any(|fault| fault.key.starts_with(at.path()));
     if raw.orgs.is_empty() && raw.workspaces.is_empty() && !reported {
@@ -72,13 +55,17 @@ fn followed(raw: &Prisme, at: &Spot<'_>, faults: &mut Vec<Mistake>) -> Option<pr
         validate_cache: raw.validate_cache.0,
         state: raw.state.as_ref().map(PathBuf::from),
         max_staleness: raw.max_staleness.0,
-        on_stale: match raw.on_stale {
-            OnStale::Serve => crate::wire::sync::OnStale::Serve,
-            OnStale::Deny => crate::wire::sync::OnStale::Deny,
-        },
+        on_stale: on_stale(raw.on_stale),
         known_patience: KNOWN_PATIENCE,
         unknown_patience: UNKNOWN_PATIENCE,
     })
+}
+
+pub(super) fn on_stale(raw: OnStale) -> sync::OnStale {
+    match raw {
+        OnStale::Serve => sync::OnStale::Serve,
+        OnStale::Deny => sync::OnStale::Deny,
+    }
 }
 
 fn name_once(names: &[String], at: &Spot<'_>, faults: &mut Vec<Mistake>) {

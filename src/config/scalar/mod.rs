@@ -15,7 +15,7 @@ pub use address::{
     Database, EndpointAddress, HostName, ListenAddress, ProbePath, SocketAddress, TrustedPeer,
 };
 pub use name::{Header, HeaderPattern, MethodName, Name};
-pub use platform::{OrgSlug, PlatformUrl, WorkspaceId};
+pub use platform::{ControlUrl, OrgSlug, PlatformUrl, WorkspaceId};
 pub use quantity::{Size, Span, Timeout};
 
 /// Checks `text` by the reader of that `format`. `None`: no format of ours.
@@ -38,6 +38,7 @@ pub(super) fn check(format: &str, text: &str) -> Option<Result<(), String>> {
         HostName::FORMAT => reads::<HostName>(text),
         MethodName::FORMAT => reads::<MethodName>(text),
         Name::FORMAT => reads::<Name>(text),
+        ControlUrl::FORMAT => reads::<ControlUrl>(text),
         OrgSlug::FORMAT => reads::<OrgSlug>(text),
         PlatformUrl::FORMAT => reads::<PlatformUrl>(text),
         WorkspaceId::FORMAT => reads::<WorkspaceId>(text),

@@ -19,6 +19,13 @@ text_value!(
 );
 
 text_value!(
+    /// Where a control plane is: `https://HOST:PORT` or `http://HOST:PORT`.
+    ControlUrl(String),
+    "control-url",
+    "https://control.example.com:8081"
+);
+
+text_value!(
     /// The slug of an organisation.
     OrgSlug(String),
     "org-slug",
@@ -35,9 +42,48 @@ text_value!(
 impl PlatformUrl {
     /// Whether what is sent there can be read on the way, beyond this machine.
     pub fn is_open_to_view(&self) -> bool {
-        let rest = self.0.strip_prefix("http://");
-        let host = rest.map(|rest| rest.split(['/', ':']).next().unwrap_or_default());
-        host.is_some_and(|host| !matches!(host, "localhost" | "127.0.0.1" | "["))
+        is_open_to_view(&self.0)
+    }
+}
+
+impl ControlUrl {
+    /// Whether what is sent there can be read on the way, beyond this machine.
+    pub fn is_open_to_view(&self) -> bool {
+        is_open_to_view(&self.0)
+    }
+}
+
+fn is_open_to_view(url: &str) -> bool {
+    let rest = url.strip_prefix("http://");
+    let host = rest.map(|rest| rest.split(['/', ':']).next().unwrap_or_default());
+    host.is_some_and(|host| !matches!(host, "localhost" | "127.0.0.1" | "["))
+}
+
+/// A URL that others are made of by appending to it; `None`: it is none.
+fn base_url(text: &str) -> Option<String> {
+    let uri: Uri = text.parse().ok()?;
+    let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
+    let authority = uri.authority().map(http::uri::Authority::as_str);
+    let plain = authority.is_some_and(|at| !at.is_empty() && !at.contains('@'));
+    let is_base = scheme && plain && uri.query().is_none() && !text.contains('#');
+    is_base.then(|| text.trim_end_matches('/').to_owned())
+}
+
+impl FromStr for ControlUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        base_url(text).map(Self).ok_or_else(|| {
+            format!(
+                "`{text}` is no URL of a control plane; write for example https://control.example.com:8081"
+            )
+        })
+    }
+}
+
+impl fmt::Display for ControlUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -45,19 +91,11 @@ impl FromStr for PlatformUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let uri: Option<Uri> = text.parse().ok();
-        let is_base = |uri: &Uri| {
-            let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
-            let authority = uri.authority().map(http::uri::Authority::as_str);
-            let plain = authority.is_some_and(|at| !at.is_empty() && !at.contains('@'));
-            scheme && plain && uri.query().is_none() && !text.contains('#')
-        };
-        match uri.filter(is_base) {
-            Some(_) => Ok(Self(text.trim_end_matches('/').to_owned())),
-            None => Err(format!(
+        base_url(text).map(Self).ok_or_else(|| {
+            format!(
                 "`{text}` is no URL of a platform; write for example https://api.studio.prisme.ai"
-            )),
-        }
+            )
+        })
     }
 }
 

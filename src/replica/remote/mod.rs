@@ -32,7 +32,7 @@ use self::follower::Follower;
 use self::link::{Link, Reported};
 use self::usage::Reports;
 use super::moment::{Moment, MomentClock};
-use super::source::{Settled, Source, SourceStatus};
+use super::source::{Settled, Source, SourceFigures, SourceStatus};
 use super::{Replica, Usage};
 use crate::authz::{KeyLookup, PresentedKey};
 use crate::wire::sync::{GatewayId, GatewayInfo, OnStale};
@@ -207,6 +207,12 @@ impl Remote {
 impl Source for Remote {
     fn status(&self) -> SourceStatus {
         self.0.status()
+    }
+
+    fn figures(&self) -> SourceFigures {
+        SourceFigures {
+            state_errors: self.disk_errors(),
+        }
     }
 
     fn settle(&self, _key: &PresentedKey<'_>, _secret: &SecretDigest, found: KeyLookup) -> Settled {

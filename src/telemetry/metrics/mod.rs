@@ -42,6 +42,8 @@ pub struct KeyFigures {
     pub cache_unknown: u64,
     /// Uses that were not counted.
     pub usage_dropped: u64,
+    /// Steps on the copy on disk that failed.
+    pub state_errors: u64,
 }
 
 /// Every metric of the process. Shared by all parts; survives reloads.
@@ -62,6 +64,7 @@ pub struct Metrics {
     connections: IntGauge,
     access_log_dropped: IntCounter,
     usage_dropped: IntCounter,
+    state_errors: IntCounter,
     /// Scrapes at the same time would both add the same difference.
     scrape: Mutex<()>,
 }
@@ -107,6 +110,7 @@ impl Metrics {
                 &registry,
                 IntCounter::with_opts(opts(&table::USAGE_DROPPED)),
             ),
+            state_errors: register(&registry, IntCounter::with_opts(opts(&table::STATE_ERRORS))),
             scrape: Mutex::new(()),
             registry,
         }
@@ -166,6 +170,7 @@ impl Metrics {
         self.staleness.set(figures.staleness.as_secs_f64());
         catch_up(&self.changes, figures.changes);
         catch_up(&self.usage_dropped, figures.usage_dropped);
+        catch_up(&self.state_errors, figures.state_errors);
         for (result, count) in [
             ("hit", figures.cache_hits),
             ("stale", figures.cache_stale),

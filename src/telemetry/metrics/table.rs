@@ -96,6 +96,8 @@ table! {
         "Access-log lines that were lost because the log could not be written as fast as requests came.";
     USAGE_DROPPED = "keyward_usage_dropped_total", Kind::Counter, [],
         "Uses of keys that were not counted because too many keys were in use between two flushes.";
+    STATE_ERRORS = "keyward_state_errors_total", Kind::Counter, [],
+        "Steps on the gateway's copy of the keys on disk that failed; it is served all the same, and kept again when the disk takes it.";
     BUILD_INFO = "keyward_build_info", Kind::Gauge, ["version"],
         "Always 1; says what is running.";
 }

@@ -141,6 +141,7 @@ fn figures_of_the_keys_are_taken_over_once() {
         cache_misses: 2,
         cache_unknown: 5,
         usage_dropped: 6,
+        state_errors: 7,
     };
     metrics.render(&figures);
     let text = metrics.render(&figures);
@@ -154,6 +155,7 @@ fn figures_of_the_keys_are_taken_over_once() {
         ("keyward_key_cache_total{result=\"miss\"}", "2"),
         ("keyward_key_cache_total{result=\"unknown\"}", "5"),
         ("keyward_usage_dropped_total ", "6"),
+        ("keyward_state_errors_total ", "7"),
     ] {
         assert_eq!(line(&text, start), Some(value), "{start}");
     }
