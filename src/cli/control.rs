@@ -37,7 +37,7 @@ pub struct ControlArgs {
     /// Where the API listens; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value_t = config::defaults::CONTROL_LISTEN)]
     listen: SocketAddr,
-    /// Where keys are stored: sqlite://PATH
+    /// Where keys are stored: sqlite://PATH, or postgres://USER:PASSWORD@HOST/NAME, which several may share
     #[arg(
         long,
         value_name = "URL",

@@ -4,6 +4,7 @@
 //! wrongly. Nothing is decided here; commands call the floors below and put their answers into words.
 
 mod acknowledged;
+mod audit;
 mod check;
 mod client;
 mod columns;
@@ -12,6 +13,7 @@ mod decide;
 mod document;
 mod explain;
 mod failure;
+mod gateways;
 mod keys;
 mod quickstart;
 mod run;
@@ -50,6 +52,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     Decide(decide::DecideArgs),
     Keys(Box<keys::KeysArgs>),
+    Gateways(gateways::GatewaysArgs),
+    Audit(audit::AuditArgs),
     Schema(schema::SchemaArgs),
     Completions(CompletionsArgs),
 }
@@ -108,6 +112,8 @@ fn run(command: Command, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(&args, out)?,
         Command::Decide(_) => decide::run(&mut io::stdin().lock(), out)?,
         Command::Keys(args) => keys::run(*args, out)?,
+        Command::Gateways(args) => gateways::run(&args, out)?,
+        Command::Audit(args) => audit::run(args, out)?,
         Command::Schema(_) => schema::run(out)?,
         Command::Completions(args) => completions(&args, out)?,
     }

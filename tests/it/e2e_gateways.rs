@@ -1,7 +1,7 @@
-//! What an administrator is told about gateways: whether a change is in force at each.
+//! What an administrator is told about gateways: whether a change is in force at each, who they are, by which token they follow.
 
 use crate::e2e_control::Alone;
-use crate::e2e_support::{Ended, Quickstart, finish, keyward};
+use crate::e2e_support::{Ended, Quickstart, finish, keyward, send};
 
 const ADMIN: &str = "admin-token-of-the-tests-0123456789";
 const NEW_KEY: [&str; 8] = [
@@ -19,6 +19,17 @@ fn administer(place: &str, token: &str, words: &[&str]) -> Ended {
     let mut command = keyward();
     command.args(words).args(["--control", place]);
     finish(command.env("KEYWARD_ADMIN_TOKEN", token), "")
+}
+
+/// A gateway that has asked for the keys once, and has acknowledged nothing.
+fn arrive(alone: &Alone, token: &str, name: &str) -> u16 {
+    let bearer = format!("Bearer {token}");
+    let id = format!("{:0>32}", name.len());
+    let target =
+        format!("/sync/v1/snapshot?gateway={id}&name={name}&on_stale=serve&max_staleness_ms=60000");
+    let base = format!("http://{}", alone.address);
+    let headers = [("authorization", bearer.as_str())];
+    send(&base, "GET", &target, &headers, "").status
 }
 
 #[test]
@@ -56,4 +67,67 @@ fn where_nobody_follows_that_is_said() {
         ended.stdout,
         "deleted\nno gateway follows this control plane\n"
     );
+}
+
+#[test]
+fn a_gateway_that_lags_is_named_and_the_command_fails() {
+    let directory = tempfile::tempdir().unwrap();
+    let alone = Alone::start(directory.path(), &[]);
+    let place = format!("http://{}", alone.address);
+    let made = administer(
+        &place,
+        ADMIN,
+        &["gateways", "token", "create", "site", "--json"],
+    );
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let made: serde_json::Value = serde_json::from_str(&made.stdout).unwrap();
+    let token = made["token"].as_str().unwrap();
+    assert_eq!(arrive(&alone, token, "edge-1"), 200);
+
+    let words = [&NEW_KEY[..], &["--wait=1"]].concat();
+    let ended = administer(&place, ADMIN, &words);
+    assert_eq!(ended.code, Some(1), "{}", ended.stdout);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    for word in ["0 of 1", "edge-1", "keyward gateways list"] {
+        assert!(ended.stderr.contains(word), "{}", ended.stderr);
+    }
+    assert!(
+        ended.stdout.contains("iak_acme_"),
+        "the key is made: {}",
+        ended.stdout
+    );
+
+    let listed = administer(&place, ADMIN, &["gateways", "list"]);
+    let row = listed
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("edge-1"));
+    assert!(
+        row.is_some_and(|row| row.contains("live")),
+        "{}",
+        listed.stdout
+    );
+}
+
+#[test]
+fn a_token_is_made_listed_and_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let alone = Alone::start(directory.path(), &[]);
+    let place = format!("http://{}", alone.address);
+    let made = administer(&place, ADMIN, &["gateways", "token", "create", "site"]);
+    let token = made
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("token    "));
+    let token = token.expect("it is shown this once").to_owned();
+    let list = || administer(&place, ADMIN, &["gateways", "token", "list"]).stdout;
+    assert!(list().contains("site") && !list().contains(&token));
+    assert_eq!(arrive(&alone, &token, "edge"), 200);
+
+    let ended = administer(&place, ADMIN, &["gateways", "token", "revoke", "site"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "revoked\n"));
+    assert!(!list().contains("site"));
+    assert_eq!(arrive(&alone, &token, "edge"), 401);
+    let again = administer(&place, ADMIN, &["gateways", "token", "revoke", "site"]);
+    assert_eq!(again.code, Some(1));
 }

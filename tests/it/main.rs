@@ -8,6 +8,8 @@ mod bridge;
 #[cfg(feature = "cli")]
 mod casl;
 #[cfg(feature = "cli")]
+mod compose;
+#[cfg(feature = "cli")]
 mod config_check;
 #[cfg(feature = "cli")]
 mod config_coverage;
