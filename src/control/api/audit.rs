@@ -82,11 +82,9 @@ struct AuditEntry {
     tenant: Option<String>,
     /// The key; null: several, which are in `after`, or none.
     key_id: Option<String>,
-    /// What was, without secrets.
-    #[schema(value_type = Object)]
+    /// What was, without secrets; null: nothing.
     before: Value,
-    /// What is, without secrets.
-    #[schema(value_type = Object)]
+    /// What is, without secrets; null: nothing. Of several keys a list.
     after: Value,
 }
 
