@@ -21,6 +21,7 @@ mod workspace;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::caller::Caller;
 use super::command::InvalidInput;
@@ -40,6 +41,9 @@ use crate::wire::{ChangeSink, Epoch};
 
 pub(super) use follow::{Followable, FollowedBy};
 pub(super) use transfer::{Imported, NewLine};
+
+/// How long a write may take that is to show that writing succeeds.
+const TOUCH_WAIT: Duration = Duration::from_secs(1);
 
 /// What a command came to, and the revision at which it is so.
 #[derive(Debug)]
@@ -170,13 +174,13 @@ impl Keys {
         answers && self.takes_writes().await
     }
 
-    /// Whether the last write succeeded or, since nobody may come who writes, another one does now. While one is under
-    /// way, nobody waits for it.
+    /// Whether the last write succeeded or, since nobody may come who writes, another one does now, and soon.
     async fn takes_writes(&self) -> bool {
         if !self.0.is_failing.load(Ordering::Acquire) {
             return true;
         }
-        if self.0.store.writer.try_lock().is_err() || self.write(direct::Touch).await.is_err() {
+        let touched = tokio::time::timeout(TOUCH_WAIT, self.write(direct::Touch)).await;
+        if !matches!(touched, Ok(Ok(_))) {
             return false;
         }
         self.0.is_failing.store(false, Ordering::Release);
