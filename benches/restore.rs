@@ -82,7 +82,7 @@ fn main() {
     println!("{keys} keys, {} MiB, written in {written:.2} s", size >> 20);
 
     let look = |sink: &dyn ChangeSink| {
-        let kept = disk::look(directory.path(), &[TOKENS.to_owned()], sink);
+        let kept = disk::look(directory.path(), &[TOKENS.to_owned()], None, sink);
         let kept = kept.expect("it is whole").expect("it is there");
         assert_eq!(kept.at.revision, Revision(keys));
     };

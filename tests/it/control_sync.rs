@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keyward::authz::{KeyDigest, PresentedKey};
+use keyward::authz::{KeyDigest, Pepper, PresentedKey};
 use keyward::control::{GatewayToken, OpenError};
 use keyward::wire::sync::{Message, OnStale};
 use keyward::wire::{Epoch, SecretDigest};
@@ -437,6 +437,22 @@ fn only_a_gateways_token_opens_what_is_for_gateways_and_it_opens_nothing_else() 
         plane
             .with_key(&raw, "GET", path, None)
             .refused(403, "ForbiddenError");
+    }
+}
+
+#[test]
+fn a_gateway_that_hashes_keys_with_another_pepper_is_told_so() {
+    let (plane, _, _directory) = alone();
+    let gateway = Gateway::new(plane.address, 1);
+    let snapshot = |pepper: Option<Pepper>| {
+        let check = Pepper::check_value(pepper.as_ref());
+        let check: String = check.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{}&pepper={check}", gateway.path("snapshot", None))
+    };
+    gateway.open(&snapshot(Pepper::derive("the pepper of the tests")));
+    for pepper in [Pepper::derive("other"), None] {
+        let answer = gateway.call("GET", &snapshot(pepper), None);
+        answer.refused(412, "OtherPepper");
     }
 }
 

@@ -14,7 +14,7 @@ use clap::Args;
 use super::failure::Failure;
 use crate::app::clock;
 use crate::authz::{
-    Admission, Decision, Denial, Family, KeyId, KeyLookup, KeyRecord, Pending, Reason,
+    Admission, Decision, Denial, Family, KeyId, KeyLookup, KeyRecord, Pending, Pepper, Reason,
     RequestFacts, Rulebook,
 };
 use crate::config::{self, Flags, Resolved};
@@ -155,7 +155,9 @@ impl Keys {
                 Prisme::open(platform.clone(), &resolved.replica, copy, clock, runtime)
                     .map_err(|error| Failure::chain(&error))?;
             }
-            (None, None, Some(remote)) => kept(remote, &replica)?,
+            (None, None, Some(remote)) => {
+                kept(remote, resolved.replica.pepper.as_ref(), &replica)?;
+            }
             (None, None, None) => {}
         }
         replica.deny(resolved.proxy.rules.denied.clone());
@@ -204,11 +206,15 @@ impl Keys {
 }
 
 /// Takes what a process that follows control planes has kept; it may run meanwhile.
-fn kept(remote: &remote::Config, replica: &Replica) -> Result<(), Failure> {
+fn kept(
+    remote: &remote::Config,
+    pepper: Option<&Pepper>,
+    replica: &Replica,
+) -> Result<(), Failure> {
     let Some(directory) = &remote.state else {
         return Ok(());
     };
-    let kept = disk::look(directory, &remote.access.tokens, replica);
+    let kept = disk::look(directory, &remote.access.tokens, pepper, replica);
     kept.map(drop).map_err(|error| Failure::chain(&error))
 }
 

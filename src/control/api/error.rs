@@ -196,6 +196,15 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, "SnapshotNeeded", message)
     }
 
+    /// 412 for a gateway to which none of the digests here would say anything.
+    pub(super) fn other_pepper() -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "OtherPepper",
+            "the gateway hashes keys with another pepper: set its `credentials.pepper` to that of the control plane",
+        )
+    }
+
     /// 500. The cause goes to the log and not to the client.
     pub(super) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         log(error);

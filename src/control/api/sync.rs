@@ -46,7 +46,7 @@ pub(super) async fn snapshot(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let token = gateway_token(&api, &headers).await?;
-    let (gateway, position) = asked(&uri)?;
+    let (gateway, position) = asked(&api, &uri)?;
     no_position(position)?;
     if api.is_draining() {
         return Err(ending());
@@ -80,7 +80,7 @@ pub(super) async fn changes(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let token = gateway_token(&api, &headers).await?;
-    let (gateway, position) = asked(&uri)?;
+    let (gateway, position) = asked(&api, &uri)?;
     let position = position.ok_or_else(|| InvalidInput::new("epoch", "is missing"))?;
     let keys = api.0.keys.clone();
     if let Followable::No(why) = keys.followable(position).await? {
@@ -113,7 +113,7 @@ pub(super) async fn ack(
     body: Unread,
 ) -> Result<Response, ApiError> {
     let token = gateway_token(&api, &headers).await?;
-    let (gateway, position) = asked(&uri)?;
+    let (gateway, position) = asked(&api, &uri)?;
     no_position(position)?;
     let ack: Ack = body.of_admitted().await?.parse()?;
     let (position, tag) = (ack.position()?, ack.tag);
@@ -130,7 +130,7 @@ pub(super) async fn usage(
     body: Unread,
 ) -> Result<Response, ApiError> {
     gateway_token(&api, &headers).await?;
-    let (gateway, position) = asked(&uri)?;
+    let (gateway, position) = asked(&api, &uri)?;
     no_position(position)?;
     let report: UsageReport = body.of_admitted().await?.parse()?;
     let incarnation = parse_hex("incarnation", &report.incarnation)?;
@@ -172,8 +172,11 @@ fn uses(report: UsageReport) -> Result<Vec<Usage>, InvalidInput> {
 }
 
 /// Who asks, and where it says it stands.
-fn asked(uri: &Uri) -> Result<(GatewayInfo, Option<Position>), ApiError> {
+fn asked(api: &Api, uri: &Uri) -> Result<(GatewayInfo, Option<Position>), ApiError> {
     let asked: SyncQuery = query(uri)?;
+    if asked.has_other_pepper(&api.0.keys.pepper_check()) {
+        return Err(ApiError::other_pepper());
+    }
     Ok(asked.read()?)
 }
 

@@ -275,6 +275,11 @@ impl Keys {
         self.write(direct::RecordUsage(usage)).await.map(drop)
     }
 
+    /// Tells the pepper that keys are hashed with from any other.
+    pub(super) fn pepper_check(&self) -> [u8; 32] {
+        Pepper::check_value(self.0.pepper.as_ref())
+    }
+
     fn digest(&self, raw: &RawKey) -> KeyDigest {
         raw.digest(self.0.pepper.as_ref())
     }

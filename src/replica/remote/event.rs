@@ -44,6 +44,8 @@ pub(super) enum Ended {
     Unauthorized,
     /// It does not serve now.
     Refused(Option<Duration>),
+    /// It hashes keys with another pepper, so that its keys are none here.
+    OtherPepper,
     /// It has no changes from there on.
     SnapshotNeeded,
 }
@@ -122,6 +124,9 @@ impl fmt::Display for Why {
             Self::Ended(Ended::Damaged) => "what came is damaged, or of another version",
             Self::Ended(Ended::Unauthorized) => "it does not accept the token",
             Self::Ended(Ended::Refused(_)) => "it does not serve now",
+            Self::Ended(Ended::OtherPepper) => {
+                "it hashes keys with another pepper: set `credentials.pepper` to the control plane's"
+            }
             Self::Ended(Ended::SnapshotNeeded) => "it wants a snapshot to be fetched, again",
             Self::Silent => "nothing comes from it",
             Self::NotCurrent => "it is not current itself, or does not hear this gateway",

@@ -15,6 +15,7 @@ use reqwest::{Certificate, Client, ClientBuilder, Identity, RequestBuilder, Resp
 use reqwest::{StatusCode, Url};
 
 use super::event::Ended;
+use crate::authz::Pepper;
 use crate::replica::http::{http_client, http_client_without_tls};
 use crate::wire::sync::{self, Ack, GatewayInfo, Position, SyncQuery, UsageReport};
 
@@ -121,10 +122,16 @@ pub(super) struct Link {
     /// The token that was accepted last.
     token: AtomicUsize,
     gateway: GatewayInfo,
+    /// Tells the pepper from any other.
+    pepper: [u8; 32],
 }
 
 impl Link {
-    pub(super) fn new(access: &Access, gateway: GatewayInfo) -> Result<Self, InvalidAccess> {
+    pub(super) fn new(
+        access: &Access,
+        gateway: GatewayInfo,
+        pepper: Option<&Pepper>,
+    ) -> Result<Self, InvalidAccess> {
         let bases = access.urls.iter().map(|url| base(url));
         let bases: Vec<Url> = bases.collect::<Result<_, _>>()?;
         if bases.is_empty() {
@@ -147,6 +154,7 @@ impl Link {
             tokens,
             token: AtomicUsize::new(0),
             gateway,
+            pepper: Pepper::check_value(pepper),
         })
     }
 
@@ -171,7 +179,7 @@ impl Link {
             None => "snapshot",
         };
         let url = self.url(endpoint, path)?;
-        let query = SyncQuery::new(&self.gateway, after);
+        let query = SyncQuery::new(&self.gateway, after).with_pepper(&self.pepper);
         let response = self.send(self.http.get(url).query(&query)).await?;
         let is_ours = response
             .headers()
@@ -180,6 +188,7 @@ impl Link {
         match response.status() {
             StatusCode::OK if is_ours => Ok(response),
             StatusCode::CONFLICT => Err(fault(Ended::SnapshotNeeded, &response)),
+            StatusCode::PRECONDITION_FAILED => Err(fault(Ended::OtherPepper, &response)),
             StatusCode::OK => Err(fault(Ended::Damaged, &response)),
             _ => Err(fault(Ended::Refused(retry_after(&response)), &response)),
         }

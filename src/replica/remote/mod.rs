@@ -126,7 +126,7 @@ impl Remote {
             on_stale: config.on_stale,
             max_staleness: config.max_staleness,
         };
-        let link = Link::new(&config.access, gateway)?;
+        let link = Link::new(&config.access, gateway, replica.pepper.as_ref())?;
         let seed = u64::from_le_bytes(random()?);
         let incarnation = u128::from_le_bytes(random()?);
         let began = clock().steady;

@@ -96,10 +96,17 @@ pub struct SyncQuery {
     name: String,
     on_stale: OnStale,
     max_staleness_ms: u64,
+    /// In hexadecimal digits, see [`Pepper::check_value`](crate::authz::Pepper::check_value).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pepper: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     epoch: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<u64>,
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    blake3::Hash::from_bytes(*bytes).to_hex().to_string()
 }
 
 /// Up to where a gateway has the changes.
@@ -121,7 +128,22 @@ impl SyncQuery {
             max_staleness_ms: u64::try_from(gateway.max_staleness.as_millis()).unwrap_or(u64::MAX),
             epoch: position.map(|position| position.epoch.to_string()),
             after: position.map(|position| position.revision.0),
+            pepper: None,
         }
+    }
+
+    /// The same with what tells the pepper that the gateway hashes keys with from any other.
+    #[must_use]
+    pub fn with_pepper(mut self, check_value: &[u8; 32]) -> Self {
+        self.pepper = Some(hex(check_value));
+        self
+    }
+
+    /// Whether it is said that keys are hashed with another pepper than this.
+    pub fn has_other_pepper(&self, check_value: &[u8; 32]) -> bool {
+        self.pepper
+            .as_ref()
+            .is_some_and(|pepper| *pepper != hex(check_value))
     }
 
     /// What it says, checked.
@@ -242,6 +264,15 @@ mod tests {
             assert_eq!(query.read(), Ok((info(), position)));
         }
         assert_eq!(Ack::new(at, 3).position(), Ok(at));
+    }
+
+    #[test]
+    fn another_pepper_is_told_from_the_same_and_from_none_that_is_said() {
+        let query = SyncQuery::new(&info(), None);
+        assert!(!query.has_other_pepper(&[1; 32]));
+        let query = query.with_pepper(&[1; 32]);
+        assert!(!query.has_other_pepper(&[1; 32]));
+        assert!(query.has_other_pepper(&[2; 32]));
     }
 
     #[test]

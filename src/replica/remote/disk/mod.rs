@@ -23,7 +23,7 @@ use self::place::{Place, Steps, log_refused};
 use self::record::Keys;
 use self::restored::Restored;
 use self::tombstones::Tombstones;
-use crate::authz::{Revision, Timestamp};
+use crate::authz::{Pepper, Revision, Timestamp};
 use crate::replica::{Replica, Snapshot, StateError};
 use crate::wire::sync::{GatewayId, Position};
 use crate::wire::{Change, ChangeSink, Epoch, Incomplete, KeySource, SecretEntry};
@@ -102,7 +102,8 @@ impl Disk {
                 }
             },
         };
-        let keeper = Keeper::new(place, lock, Keys::new(tokens), Arc::clone(replica));
+        let keys = Keys::new(tokens, replica.pepper.as_ref());
+        let keeper = Keeper::new(place, lock, keys, Arc::clone(replica));
         let keeper = Arc::new(keeper);
         Ok(Self { id, keeper })
     }
@@ -160,12 +161,13 @@ impl Disk {
 pub fn look(
     directory: &Path,
     tokens: &[String],
+    pepper: Option<&Pepper>,
     sink: &dyn ChangeSink,
 ) -> Result<Option<Kept>, StateError> {
     let Some(place) = Place::at(directory, Steps::default())? else {
         return Ok(None);
     };
-    let Some(mut restored) = Restored::open(&place, &Keys::new(tokens))? else {
+    let Some(mut restored) = Restored::open(&place, &Keys::new(tokens, pepper))? else {
         return Ok(None);
     };
     let confirmed = restored.rest.as_ref().and_then(|rest| rest.confirmed);

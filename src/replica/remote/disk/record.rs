@@ -3,7 +3,7 @@
 //!
 //! Most payloads are messages as the wire has them. It opens no file.
 
-use crate::authz::Timestamp;
+use crate::authz::{Pepper, Timestamp};
 use crate::wire::codec::{Reader, Writer};
 use crate::wire::sync::{FrameReader, FrameWriter, InvalidFrame, Message};
 use crate::wire::{Epoch, SecretDigest};
@@ -65,7 +65,8 @@ impl Kind {
 
 const VERSION: &[u8] = b"1\n";
 
-/// The tokens of a gateway: any of them is believed, the first is written with.
+/// What files are believed by: the tokens of a gateway, each with the pepper, without which what is kept is of no use.
+/// Any token is believed, the first is written with.
 #[derive(Clone)]
 pub(super) struct Keys(Vec<Box<[u8]>>);
 
@@ -76,12 +77,14 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
-    pub(super) fn new(tokens: &[String]) -> Self {
-        Self(tokens.iter().map(|token| token.as_bytes().into()).collect())
+    pub(super) fn new(tokens: &[String], pepper: Option<&Pepper>) -> Self {
+        let pepper = Pepper::check_value(pepper);
+        let material = |token: &String| [&pepper, token.as_bytes()].concat().into();
+        Self(tokens.iter().map(material).collect())
     }
 
-    fn derive(kind: Kind, token: &[u8]) -> [u8; 32] {
-        blake3::derive_key(kind.context(), token)
+    fn derive(kind: Kind, material: &[u8]) -> [u8; 32] {
+        blake3::derive_key(kind.context(), material)
     }
 
     /// Frames a file of this kind from its beginning on.
@@ -115,7 +118,7 @@ impl Keys {
                 Err(InvalidFrame::Check) => {}
             }
         }
-        Err("its check does not hold, or it was written with another token")
+        Err("its check does not hold, or it was written with another token or pepper")
     }
 }
 

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::*;
+use crate::authz::Pepper;
+use crate::replica::remote::disk;
 
 const SNAPSHOT: &str = "keys.snapshot";
 const JOURNAL: &str = "keys.journal";
@@ -49,6 +51,18 @@ fn damaged(whole: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let mut zero_end = whole.to_vec();
     zero_end[whole.len() / 2..].fill(0);
     cut.chain(flipped).chain([zeros, zero_end, whole.repeat(2)])
+}
+
+#[test]
+fn what_was_kept_under_another_pepper_is_not_believed() {
+    let directory = written();
+    let look = |pepper: Option<&Pepper>| {
+        let replica = Replica::new(Config::default());
+        disk::look(directory.path(), &[TOKEN.to_owned()], pepper, &*replica)
+    };
+    assert!(look(None).unwrap().is_some());
+    let refused = look(Pepper::derive("other").as_ref()).unwrap_err();
+    assert!(refused.to_string().contains("pepper"), "{refused}");
 }
 
 #[test]

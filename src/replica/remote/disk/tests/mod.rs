@@ -10,17 +10,26 @@ use std::sync::Arc;
 
 use super::place::{Place, Steps};
 use super::record::Keys;
-use super::{Disk, Kept, look};
+use super::{Disk, Kept};
 use crate::authz::{
     KeyDigest, KeyId, KeyRecord, KeyStatus, RawGrants, Revision, Tenant, Timestamp,
 };
-use crate::replica::{Config, Replica, Snapshot};
+use crate::replica::{Config, Replica, Snapshot, StateError};
 use crate::wire::sync::Position;
 use crate::wire::{Change, ChangeSink, Epoch, KeySource, Secret, SecretDigest, SecretEntry};
 
 const TOKEN: &str = "the token of a gateway, long enough";
 const EPOCH: Epoch = Epoch(7);
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+/// What is there for a gateway without a pepper.
+fn look(
+    directory: &Path,
+    tokens: &[String],
+    sink: &dyn ChangeSink,
+) -> Result<Option<Kept>, StateError> {
+    super::look(directory, tokens, None, sink)
+}
 
 fn digest(number: u64) -> SecretDigest {
     SecretDigest::Blake3(KeyDigest::from_bytes(
@@ -423,6 +432,6 @@ fn nothing_is_kept_without_a_directory() {
 
 #[test]
 fn nothing_prints_a_token() {
-    let keys = Keys::new(&[TOKEN.to_owned()]);
+    let keys = Keys::new(&[TOKEN.to_owned()], None);
     assert_eq!(format!("{keys:?}"), "Keys(…)");
 }
