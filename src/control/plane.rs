@@ -133,6 +133,6 @@ impl ReadOnly {
     pub async fn load_into(&self, sink: Arc<dyn ChangeSink>) -> Result<Revision, StoreError> {
         let mut connection = self.0.connection().lock().await;
         let loaded = load::load(&mut connection.conn(), sink).await;
-        loaded.map(|(_, revision)| revision)
+        loaded.map(|at| at.revision)
     }
 }

@@ -6,13 +6,14 @@ use super::super::mistake::Mistake;
 use super::super::node::Spot;
 use super::super::raw::{Remote, Urls};
 use super::prisme::on_stale;
+use crate::control::GatewayToken;
 use crate::replica::remote::{self, Access};
 use crate::wire::sync::MAX_STALENESS_MAX;
 
 /// Fewest characters of a gateway token.
-const TOKEN_CHARACTERS_MIN: usize = 32;
+const TOKEN_CHARACTERS_MIN: usize = GatewayToken::CHARACTERS_MIN;
 /// Tokens at a time: the new one and the old one.
-const TOKENS_MAX: usize = 2;
+const TOKENS_MAX: usize = GatewayToken::VALID_MAX;
 
 pub(super) fn followed(
     raw: &Remote,

@@ -20,6 +20,7 @@ use super::streamed;
 use crate::authz::{KeyId, Timestamp};
 use crate::control::command::InvalidInput;
 use crate::control::feed;
+use crate::control::fleet::NamedToken;
 
 use crate::control::service::{Followable, FollowedBy};
 use crate::control::store::Usage;
@@ -45,9 +46,7 @@ pub(super) async fn snapshot(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let token = gateway_token(&api, &headers).await?;
-    let (gateway, position) = asked(&api, &uri)?;
-    no_position(position)?;
+    let (token, gateway) = told(&api, &headers, &uri).await?;
     if api.is_draining() {
         return Err(ending());
     }
@@ -112,9 +111,7 @@ pub(super) async fn ack(
     uri: Uri,
     body: Unread,
 ) -> Result<Response, ApiError> {
-    let token = gateway_token(&api, &headers).await?;
-    let (gateway, position) = asked(&api, &uri)?;
-    no_position(position)?;
+    let (token, gateway) = told(&api, &headers, &uri).await?;
     let ack: Ack = body.of_admitted().await?.parse()?;
     let (position, tag) = (ack.position()?, ack.tag);
     let acked = api.0.keys.acked(gateway, &token.name, position, tag).await;
@@ -129,9 +126,7 @@ pub(super) async fn usage(
     uri: Uri,
     body: Unread,
 ) -> Result<Response, ApiError> {
-    gateway_token(&api, &headers).await?;
-    let (gateway, position) = asked(&api, &uri)?;
-    no_position(position)?;
+    let (_, gateway) = told(&api, &headers, &uri).await?;
     let report: UsageReport = body.of_admitted().await?.parse()?;
     let incarnation = parse_hex("incarnation", &report.incarnation)?;
     let sequence = report.sequence;
@@ -180,11 +175,16 @@ fn asked(api: &Api, uri: &Uri) -> Result<(GatewayInfo, Option<Position>), ApiErr
     Ok(asked.read()?)
 }
 
-/// Where a gateway stands is only said where changes are asked for.
-fn no_position(position: Option<Position>) -> Result<(), InvalidInput> {
-    match position {
-        None => Ok(()),
-        Some(_) => Err(InvalidInput::new("epoch", "has no meaning here")),
+/// Who asks, with which token. Where a gateway stands is only said where changes are asked for.
+async fn told(
+    api: &Api,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<(NamedToken, GatewayInfo), ApiError> {
+    let token = gateway_token(api, headers).await?;
+    match asked(api, uri)? {
+        (gateway, None) => Ok((token, gateway)),
+        (_, Some(_)) => Err(InvalidInput::new("epoch", "has no meaning here").into()),
     }
 }
 

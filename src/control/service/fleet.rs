@@ -228,8 +228,7 @@ impl Keys {
             return;
         }
         let own = self.fleet().own_gateway();
-        let (epoch, revision) = self.0.head.position();
-        let at = Position { epoch, revision };
+        let at = self.0.head.position();
         if let Err(error) = self.acked(own, OWN_TOKEN, at, 0).await {
             tracing::warn!(%error, "other control planes cannot be told what the gateway of this process has applied");
         }

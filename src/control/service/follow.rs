@@ -69,9 +69,9 @@ impl Keys {
     async fn changes_after(&self, from: Position) -> Result<Option<Change>, StoreError> {
         let mut lent = self.0.store.readers().acquire().await?;
         let mut transaction = lent.conn().begin(Purpose::Read).await?;
-        let (news, epoch, _) = since(&mut transaction.conn(), from.revision).await?;
+        let (news, at) = since(&mut transaction.conn(), from.revision).await?;
         Ok(match news {
-            Since::Change(change) if epoch == from.epoch => Some(change),
+            Since::Change(change) if at.epoch == from.epoch => Some(change),
             Since::Change(_) | Since::Nothing | Since::TooOld => None,
         })
     }
@@ -88,8 +88,7 @@ impl Keys {
         let mut lent = self.0.store.readers().acquire().await?;
         let mut transaction = lent.conn().begin(Purpose::Read).await?;
         let mut connection = transaction.conn();
-        let (epoch, revision) = read::identity(&mut connection).await?;
-        let at = Position { epoch, revision };
+        let at = read::identity(&mut connection).await?;
         let keys = u64::try_from(read::count(&mut connection).await?).unwrap_or(0);
         let Ok(mut body) = SnapshotBody::begin(at, keys, to).await else {
             return Ok(());

@@ -21,6 +21,7 @@ use crate::authz::Revision;
 use crate::control::error::CommandError;
 use crate::control::store::{StoreError, WriteTransaction, Writer};
 use crate::wire::Change;
+use crate::wire::sync::Position;
 
 /// Commands that share a commit, at most: none waits for very many others.
 const GROUP_MAX: usize = 256;
@@ -179,7 +180,7 @@ impl Inner {
         let (revisions, changes) = committed.map_err(|_| StoreError::TimedOut)??;
         if !changes.is_empty() {
             self.head.hand_on(&changes).await;
-            self.store.note(self.head.position().1);
+            self.store.note(self.head.position().revision);
             self.is_failing.store(false, Ordering::Release);
         }
         Ok(revisions)
@@ -224,7 +225,7 @@ impl Inner {
         reported: Revision,
     ) -> Result<(), StoreError> {
         let now = (self.clock)();
-        let (epoch, _) = self.head.position();
+        let Position { epoch, .. } = self.head.position();
         let connection = writer.connection(now).await?;
         let transaction = WriteTransaction::begin(connection, now, 1).await?;
         if transaction.epoch() == epoch && transaction.last() < reported {

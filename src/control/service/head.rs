@@ -10,13 +10,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::authz::Revision;
 use crate::control::feed::Feed;
 use crate::control::store::changes::{Since, since};
 use crate::control::store::sql::{Conn, Purpose};
 use crate::control::store::{StoreError, WriteTransaction, load, read};
 use crate::wire::sync::Position;
-use crate::wire::{Change, ChangeSink, Epoch};
+use crate::wire::{Change, ChangeSink};
 
 /// What was handed on, and to whom.
 pub(super) struct Head {
@@ -24,7 +23,7 @@ pub(super) struct Head {
     /// INVARIANT: held by whoever hands on, from looking at the position until the position is what it handed on.
     turn: tokio::sync::Mutex<()>,
     /// What is on disk and applied.
-    position: Mutex<(Epoch, Revision)>,
+    position: Mutex<Position>,
     /// For gateways that follow over the network.
     feed: Arc<Feed>,
     /// Tells of what was applied.
@@ -49,7 +48,7 @@ impl Head {
         Self {
             sink: OnceLock::new(),
             turn: tokio::sync::Mutex::default(),
-            position: Mutex::new((at.epoch, at.revision)),
+            position: Mutex::new(at),
             feed: Arc::new(Feed::new(at)),
             advanced: Notify::new(),
             asked: Mutex::new(Instant::now()),
@@ -57,12 +56,12 @@ impl Head {
     }
 
     /// The history, and the last revision of it that is on disk and applied.
-    pub(super) fn position(&self) -> (Epoch, Revision) {
+    pub(super) fn position(&self) -> Position {
         *self.position.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn advance(&self, epoch: Epoch, revision: Revision) {
-        *self.position.lock().unwrap_or_else(PoisonError::into_inner) = (epoch, revision);
+    fn advance(&self, to: Position) {
+        *self.position.lock().unwrap_or_else(PoisonError::into_inner) = to;
         self.advanced.notify_one();
     }
 
@@ -83,11 +82,11 @@ impl Head {
     }
 
     /// Goes on from a whole state that was read.
-    fn begin(&self, epoch: Epoch, revision: Revision) {
-        if self.feed.head() != (Position { epoch, revision }) {
-            self.feed.begin(epoch, revision);
+    fn begin(&self, at: Position) {
+        if self.feed.head() != at {
+            self.feed.begin(at.epoch, at.revision);
         }
-        self.advance(epoch, revision);
+        self.advance(at);
     }
 
     pub(super) fn has_sink(&self) -> bool {
@@ -104,16 +103,15 @@ impl Head {
         if self.has_sink() {
             return Err(StoreError::AlreadyAttached);
         }
-        let (epoch, revision) = load::load(connection, Arc::clone(&sink)).await?;
-        self.begin(epoch, revision);
+        self.begin(load::load(connection, Arc::clone(&sink)).await?);
         self.sink.set(sink).map_err(|_| StoreError::AlreadyAttached)
     }
 
     /// Hands changes of the present epoch on, and returns when each is applied and what it ended is over.
     pub(super) async fn hand_on(&self, changes: &[Change]) {
         let _turn = self.turn.lock().await;
-        let (epoch, known) = self.position();
-        let is_new = |change: &&Change| change.revision > known;
+        let Position { epoch, revision } = self.position();
+        let is_new = |change: &&Change| change.revision > revision;
         let sink = self.sink.get();
         for change in changes.iter().filter(is_new) {
             if let Some(sink) = sink {
@@ -127,7 +125,8 @@ impl Head {
             }
         }
         if let Some(last) = changes.iter().rfind(is_new) {
-            self.advance(epoch, last.revision);
+            let revision = last.revision;
+            self.advance(Position { epoch, revision });
         }
     }
 
@@ -136,14 +135,14 @@ impl Head {
         &self,
         transaction: &mut WriteTransaction<'_>,
     ) -> Result<Caught, StoreError> {
-        let (epoch, known) = self.position();
-        if transaction.epoch() != epoch {
+        let known = self.position();
+        if transaction.epoch() != known.epoch {
             return Ok(Caught::TooFarBehind);
         }
-        if transaction.last() < known {
+        if transaction.last() < known.revision {
             return Ok(Caught::Ahead);
         }
-        self.take(transaction.missed(known).await?).await
+        self.take(transaction.missed(known.revision).await?).await
     }
 
     /// Hands on what others committed, and gives everybody the whole state where that is needed. Where the database is
@@ -158,14 +157,14 @@ impl Head {
     }
 
     async fn catch_up_with_others(&self, connection: &mut Conn<'_>) -> Result<Caught, StoreError> {
-        let (epoch, known) = self.position();
+        let known = self.position();
         let mut transaction = connection.reborrow().begin(Purpose::Read).await?;
-        let (news, present, last) = since(&mut transaction.conn(), known).await?;
+        let (news, present) = since(&mut transaction.conn(), known.revision).await?;
         drop(transaction);
-        if present == epoch && last < known {
+        if present.epoch == known.epoch && present.revision < known.revision {
             return Ok(Caught::Ahead);
         }
-        if present != epoch || self.take(news).await? == Caught::TooFarBehind {
+        if present.epoch != known.epoch || self.take(news).await? == Caught::TooFarBehind {
             self.reload(connection).await?;
         }
         Ok(Caught::Up)
@@ -185,7 +184,7 @@ impl Head {
     /// Gives everybody the whole state, as it is now.
     pub(super) async fn reload(&self, connection: &mut Conn<'_>) -> Result<(), StoreError> {
         let _turn = self.turn.lock().await;
-        let (epoch, revision) = match self.sink.get() {
+        let at = match self.sink.get() {
             Some(sink) => {
                 let loaded = load::load(connection, Arc::clone(sink)).await?;
                 sink.settle_all().await;
@@ -197,10 +196,10 @@ impl Head {
             }
         };
         tracing::warn!(
-            revision = revision.0,
+            revision = at.revision.0,
             "the whole state of the keys was read anew"
         );
-        self.begin(epoch, revision);
+        self.begin(at);
         Ok(())
     }
 }

@@ -157,12 +157,12 @@ impl Keys {
 
     /// The history that the store is.
     pub fn epoch(&self) -> Epoch {
-        self.0.head.position().0
+        self.0.head.position().epoch
     }
 
     /// The last revision that is on disk and applied.
     pub fn revision(&self) -> Revision {
-        self.0.head.position().1
+        self.0.head.position().revision
     }
 
     /// Whether the store answers, and takes what is written.
@@ -296,9 +296,8 @@ impl Known {
     async fn read(store: &Store) -> Result<Self, StoreError> {
         let mut lent = store.readers().acquire().await?;
         let mut connection = lent.conn();
-        let (epoch, revision) = read::identity(&mut connection).await?;
         Ok(Self {
-            position: Position { epoch, revision },
+            position: read::identity(&mut connection).await?,
             gateways: store::fleet::gateways(&mut connection).await?,
             tokens: store::tokens::all(&mut connection).await?,
         })

@@ -90,8 +90,7 @@ impl Inner {
         };
         let followed = timeout(FOLLOW_WAIT, following).await;
         if followed.map_err(|_| StoreError::TimedOut)?? == Caught::Ahead {
-            let (_, known) = self.head.position();
-            self.begin_epoch(known).await?;
+            self.begin_epoch(self.head.position().revision).await?;
         }
         Ok(())
     }

@@ -7,7 +7,8 @@ use super::row::{revision as read_revision, select_keys, stored_revision};
 use super::sql::{self, Builder, Conn};
 use super::{StoreError, read};
 use crate::authz::{KeyId, Revision};
-use crate::wire::{Change, Epoch, SecretEntry};
+use crate::wire::sync::Position;
+use crate::wire::{Change, SecretEntry};
 
 /// Keys that one change leads over, at most. Beyond that a whole snapshot costs less than the way there.
 const KEYS_MAX: usize = 10_000;
@@ -25,15 +26,15 @@ pub(in crate::control) enum Since {
     TooOld,
 }
 
-/// What leads from `known` to the last revision, and which epoch and revision that is. To be asked within one
+/// What leads from `known` to the last revision, and where that is. To be asked within one
 /// transaction, so that keys, log and revision are of one moment.
 pub(in crate::control) async fn since(
     connection: &mut Conn<'_>,
     known: Revision,
-) -> Result<(Since, Epoch, Revision), StoreError> {
-    let (epoch, last) = read::identity(connection).await?;
-    let since = up_to(connection, known, last).await?;
-    Ok((since, epoch, last))
+) -> Result<(Since, Position), StoreError> {
+    let at = read::identity(connection).await?;
+    let since = up_to(connection, known, at.revision).await?;
+    Ok((since, at))
 }
 
 /// What leads from `known` to `last`, which is the last revision within the transaction.

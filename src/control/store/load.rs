@@ -8,6 +8,7 @@ use super::row::{KEY_COLUMNS, entry, key, secret, select_keys};
 use super::sql::{self, Conn, Purpose, Row};
 use super::{StoreError, read};
 use crate::authz::Revision;
+use crate::wire::sync::Position;
 use crate::wire::{ChangeSink, Epoch, KeySource, SecretEntry};
 
 /// Keys read at once.
@@ -17,8 +18,7 @@ const BATCHES_AHEAD: usize = 4;
 
 /// The receiving end of a load: what [`ChangeSink::load`] draws from.
 struct Batches {
-    epoch: Epoch,
-    revision: Revision,
+    at: Position,
     batches: mpsc::Receiver<Vec<SecretEntry>>,
     /// Whether the last batch, which is empty, has come.
     whole: bool,
@@ -34,11 +34,11 @@ impl Batches {
 
 impl KeySource for Batches {
     fn epoch(&self) -> Epoch {
-        self.epoch
+        self.at.epoch
     }
 
     fn revision(&self) -> Revision {
-        self.revision
+        self.at.revision
     }
 
     fn entries(&mut self) -> Box<dyn Iterator<Item = SecretEntry> + '_> {
@@ -56,13 +56,12 @@ impl KeySource for Batches {
 pub(in crate::control) async fn load(
     connection: &mut Conn<'_>,
     sink: Arc<dyn ChangeSink>,
-) -> Result<(Epoch, Revision), StoreError> {
+) -> Result<Position, StoreError> {
     let mut transaction = connection.reborrow().begin(Purpose::Read).await?;
-    let (epoch, revision) = read::identity(&mut transaction.conn()).await?;
+    let at = read::identity(&mut transaction.conn()).await?;
     let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
     let mut source = Batches {
-        epoch,
-        revision,
+        at,
         batches,
         whole: false,
     };
@@ -71,7 +70,7 @@ pub(in crate::control) async fn load(
     let received = receiving.await.map_err(|_| StoreError::Interrupted)?;
     sent?;
     received.map_err(|_| StoreError::Interrupted)?;
-    Ok((epoch, revision))
+    Ok(at)
 }
 
 /// Sends every key of a transaction, batch by batch, until nobody takes more.

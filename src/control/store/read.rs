@@ -9,7 +9,7 @@ use super::sql::{self, Builder, Conn, Connection, Dialect, Pool, Purpose};
 use super::{ReadOnlyStore, Store, StoreError, StoredKey};
 use crate::authz::{KeyDigest, Pepper, PresentedKey, Revision, Sha256Digest, Tenant, Timestamp};
 use crate::control::command::{ListKeys, SortField};
-use crate::wire::Epoch;
+use crate::wire::sync::Position;
 
 /// The digests by which a key that somebody showed is found.
 #[derive(Debug, Clone, Copy)]
@@ -93,12 +93,31 @@ impl ReadOnlyStore {
 /// Which history it is, and the last revision committed.
 pub(in crate::control) async fn identity(
     connection: &mut Conn<'_>,
-) -> Result<(Epoch, Revision), StoreError> {
-    let row = sql::query("SELECT epoch, revision FROM meta")
-        .fetch_one(connection)
-        .await?;
-    let revision = super::row::revision(row.try_get(1)?)?;
-    Ok((super::row::epoch(&row, 0)?, revision))
+) -> Result<Position, StoreError> {
+    position(sql::query("SELECT epoch, revision FROM meta"), connection).await
+}
+
+/// The same. From here on nobody else makes a revision: SQLite has one writer as it is, and in PostgreSQL the row is
+/// locked, so that revisions come in the order of commits.
+pub(super) async fn lock_identity(connection: &mut Conn<'_>) -> Result<Position, StoreError> {
+    match connection.dialect() {
+        Dialect::Sqlite => identity(connection).await,
+        Dialect::Postgres => {
+            let locking = sql::query("SELECT epoch, revision FROM meta FOR UPDATE");
+            position(locking, connection).await
+        }
+    }
+}
+
+async fn position(
+    query: sql::Query<'static>,
+    connection: &mut Conn<'_>,
+) -> Result<Position, StoreError> {
+    let row = query.fetch_one(connection).await?;
+    Ok(Position {
+        epoch: super::row::epoch(&row, 0)?,
+        revision: super::row::revision(row.try_get(1)?)?,
+    })
 }
 
 /// The last revision committed.

@@ -77,13 +77,13 @@ impl<'c> WriteTransaction<'c> {
         steps: usize,
     ) -> Result<Self, StoreError> {
         let mut transaction = writer.conn().begin(Purpose::Write).await?;
-        let (epoch, last) = lock_identity(&mut transaction.conn()).await?;
+        let at = read::lock_identity(&mut transaction.conn()).await?;
         Ok(Self {
             transaction,
             now,
-            epoch,
-            former: last,
-            last,
+            epoch: at.epoch,
+            former: at.revision,
+            last: at.revision,
             has_savepoints: steps > 1,
             is_void: false,
             put: Vec::new(),
@@ -429,17 +429,6 @@ impl<'c> WriteTransaction<'c> {
         .await?;
         Ok(())
     }
-}
-
-/// Which history it is, and the last revision committed. From here on nobody else makes one: SQLite has one writer as it
-/// is, and in PostgreSQL the row is locked, so that revisions come in the order of commits.
-async fn lock_identity(connection: &mut Conn<'_>) -> Result<(Epoch, Revision), StoreError> {
-    if connection.dialect() == Dialect::Postgres {
-        sql::query("SELECT revision FROM meta FOR UPDATE")
-            .execute(connection)
-            .await?;
-    }
-    read::identity(connection).await
 }
 
 /// What an entry of the audit log is about.
