@@ -76,7 +76,10 @@ impl Log {
             // Something is missing before it, so that nothing here leads up to it.
             self.clear();
         }
-        let payloads: Payloads = encode_change(change).into();
+        let mut payloads = encode_change(change);
+        // They stay; what they were written into had room to grow.
+        payloads.iter_mut().for_each(Vec::shrink_to_fit);
+        let payloads: Payloads = payloads.into();
         let bytes = payloads.iter().map(Vec::len).sum::<usize>() + OVERHEAD_BYTES;
         self.entries.push_back(Entry {
             previous: change.previous,
