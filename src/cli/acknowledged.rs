@@ -129,15 +129,16 @@ pub async fn tell(
     )))
 }
 
-/// The gateways that have not applied this revision, by name, and how far they are.
+/// The gateways that have not applied this revision of the store's present history, by name, and how far they are.
 fn behind(list: &Value, revision: u64) -> Vec<String> {
     let gateways = list.get("results").unwrap_or(list).as_array();
+    let epoch = list.get("epoch");
     let mut names: Vec<String> = gateways
         .into_iter()
         .flatten()
         .filter(|gateway| {
             let applied = gateway.get("revision").and_then(Value::as_u64);
-            applied.is_none_or(|applied| applied < revision)
+            gateway.get("epoch") != epoch || applied.is_none_or(|applied| applied < revision)
         })
         .map(in_short)
         .collect();
@@ -201,14 +202,16 @@ mod tests {
 
     #[test]
     fn those_behind_are_named() {
-        let list = json!({ "results": [
-            { "name": "edge-1", "revision": 7 },
-            { "name": "edge-2", "revision": 5, "lastContact": "2026-11-21T17:00:00Z" },
+        let list = json!({ "epoch": "b", "results": [
+            { "name": "edge-1", "epoch": "b", "revision": 7 },
+            { "name": "edge-2", "epoch": "b", "revision": 5, "lastContact": "2026-11-21T17:00:00Z" },
             { "name": "edge-3", "revision": null },
+            { "name": "edge-4", "epoch": "a", "revision": 9 },
         ]});
         let named = [
             "edge-2 at revision 5, last heard 2026-11-21T17:00:00Z",
             "edge-3 at revision -, last heard -",
+            "edge-4 at revision 9, last heard -",
         ];
         assert_eq!(behind(&list, 7), named);
         let many: Vec<Value> = (0..12).map(|_| json!({ "name": "e" })).collect();

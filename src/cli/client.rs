@@ -340,7 +340,9 @@ fn refusal(status: StatusCode, body: &Value) -> String {
         StatusCode::UNAUTHORIZED => {
             ": set KEYWARD_ADMIN_TOKEN or --token-file to the token of this control plane"
         }
-        StatusCode::NOT_FOUND => ": `keyward keys list` shows the keys that there are",
+        StatusCode::NOT_FOUND if message.contains("API key") => {
+            ": `keyward keys list` shows the keys that there are"
+        }
         StatusCode::CONFLICT if body.pointer("/details/field") == Some(&"slug".into()) => {
             ": choose another slug"
         }

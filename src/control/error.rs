@@ -79,3 +79,15 @@ impl From<sqlx::Error> for CommandError {
         Self::Store(error.into())
     }
 }
+
+/// An error and its causes, on one line.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

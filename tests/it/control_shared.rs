@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::future::{Future as _, poll_fn};
+use std::process::Command;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use keyward::authz::{KeyId, KeyRecord, RawGrants, Revision, Tenant};
-use keyward::control::{Caller, OpenError};
+use keyward::control::{Caller, CommandError, OpenError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -192,6 +193,66 @@ fn commands_that_wait_share_a_commit_and_one_that_is_refused_is_undone_alone() {
     assert_eq!(database.number(revisions), 16);
     assert_eq!(plane.sink.revision(), Revision(16));
     assert_eq!(state(&plane.sink).len(), 16);
+}
+
+#[test]
+fn who_was_refused_by_what_was_never_committed_is_told_to_try_again() {
+    let directory = directory_at_server();
+    let plane = Plane::start_in(directory.path(), Clock::new());
+    let mut database = look_into(directory.path());
+    database.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN RAISE disk_full; END $$ LANGUAGE plpgsql; \
+         CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON keys DEFERRABLE INITIALLY DEFERRED \
+         FOR EACH ROW EXECUTE FUNCTION refuse()",
+    );
+    database.execute("BEGIN; SELECT * FROM meta FOR UPDATE");
+    let keys = plane.control.keys();
+    let grants = RawGrants::Org {
+        permissions: vec![],
+        scopes: vec![],
+    };
+    let mut waiting: Vec<_> = (0..6)
+        .map(|_| {
+            let tenant = Tenant::Org("acme".to_owned());
+            let key = new_key(tenant, Some("same"), grants.clone());
+            Box::pin(keys.create_key(Caller::program("test"), key))
+        })
+        .collect();
+    plane.runtime.block_on(poll_fn(|context| {
+        for command in &mut waiting {
+            assert!(command.as_mut().poll(context).is_pending());
+        }
+        Poll::Ready(())
+    }));
+    database.execute("ROLLBACK");
+    for command in waiting {
+        let refused = plane.runtime.block_on(command).unwrap_err();
+        assert!(matches!(refused, CommandError::Store(_)), "{refused:?}");
+    }
+    assert_eq!(database.number("SELECT count(*) FROM keys"), 0);
+}
+
+#[test]
+fn connections_at_whose_other_end_nobody_is_any_more_are_replaced() {
+    let server = OwnServer::start();
+    let directory = server.directory();
+    let plane = Plane::start_alone(directory.path());
+    plane.create("acme", org_key("a"));
+    // As where a network takes what is sent, and brings nothing back.
+    let idle = "SELECT pid::text FROM pg_stat_activity WHERE application_name = 'keyward' AND state = 'idle'";
+    let idle = look_into(directory.path()).texts(idle, 1);
+    let idle: Vec<String> = idle.into_iter().flatten().flatten().collect();
+    assert!(idle.len() > 1, "{idle:?}");
+    let signal = |signal: &str| {
+        let told = Command::new("kill").arg(signal).args(&idle).status();
+        assert!(told.unwrap().success());
+    };
+    signal("-STOP");
+    let list = plane.admin("GET", KEYS, None);
+    let made = plane.admin("POST", KEYS, Some(org_key("b")));
+    signal("-CONT");
+    assert_eq!(list.body["total"], json!(1), "{}", list.raw);
+    assert_eq!(made.status, 201, "{}", made.raw);
 }
 
 #[test]

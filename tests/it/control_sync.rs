@@ -402,6 +402,74 @@ fn tokens_are_made_named_and_revoked_and_streams_end_with_them() {
 }
 
 #[test]
+fn a_token_that_is_gone_from_the_store_is_valid_no_more_whoever_was_told() {
+    let (plane, epoch, directory) = alone();
+    let made = plane.admin("POST", "/v1/gateway-tokens", Some(json!({"name": "eu"})));
+    let mut gateway = Gateway::new(plane.address, 1);
+    gateway.token = made.text("token");
+    let mut stream = gateway.follow(at(epoch, 0));
+    // As where whoever revokes it goes away before the answer.
+    look_into(directory.path()).execute("DELETE FROM gateway_tokens");
+    stream.read_to_end();
+    gateway
+        .call("GET", &gateway.path("snapshot", None), None)
+        .refused(401, "AuthenticationError");
+}
+
+#[test]
+fn a_snapshot_that_is_being_sent_ends_with_its_token() {
+    let (plane, _, _directory) = alone();
+    let scopes: Vec<String> = (0..20).map(|n| format!("{n}:{}", "s".repeat(70))).collect();
+    let line = |n: u32| {
+        let digest = format!("sha256:{n:064x}");
+        json!({"family": "org", "org": "acme", "slug": format!("k{n}"), "name": "k", "permissions": [], "scopes": scopes, "expiresAt": "2030-01-01T00:00:00Z", "digest": digest})
+    };
+    // More than sockets hold.
+    let lines: Vec<String> = (0..16_000).map(|n| line(n).to_string()).collect();
+    let bearer = format!("Bearer {ADMIN}");
+    let headers = [("authorization", bearer.as_str())];
+    let body = lines.join("\n");
+    let address = plane.address;
+    let imported =
+        crate::control_support::call(address, "POST", "/v1/import", &headers, body.as_bytes());
+    assert_eq!(imported.body["created"], json!(16_000), "{}", imported.raw);
+    let made = plane.admin("POST", "/v1/gateway-tokens", Some(json!({"name": "eu"})));
+    let mut gateway = Gateway::new(address, 1);
+    gateway.token = made.text("token");
+    let mut snapshot = gateway.open(&gateway.path("snapshot", None));
+    let revoked = plane.admin("DELETE", "/v1/gateway-tokens/eu", None);
+    assert_eq!(revoked.status, 204, "{}", revoked.raw);
+    while let Some(message) = snapshot.next() {
+        assert!(!matches!(message, Message::End { .. }), "it came whole");
+    }
+}
+
+#[test]
+fn uses_beyond_what_a_number_holds_stop_nobody_from_writing() {
+    let (plane, _, directory) = alone();
+    let (id, _) = plane.create("acme", key("one"));
+    plane.create("acme", key("two"));
+    let mut database = look_into(directory.path());
+    database.execute("UPDATE keys SET uses = 9223372036854775800 WHERE slug = 'one'");
+    let gateway = Gateway::new(plane.address, 1);
+    for sequence in 1..3 {
+        let used = json!({"id": id, "lastUsed": 7, "count": 5});
+        let body =
+            json!({"incarnation": "a".repeat(32), "sequence": sequence, "uses": [used, used]});
+        let answer = gateway.call("POST", &gateway.path("usage", None), Some(body));
+        assert_eq!(answer.status, 204, "{}", answer.raw);
+    }
+    let uses = database.number("SELECT uses FROM keys WHERE slug = 'one'");
+    assert_eq!(uses, i64::MAX);
+    assert_eq!(
+        database.number("SELECT uses FROM keys WHERE slug = 'two'"),
+        0
+    );
+    let used = database.number("SELECT last_used_at FROM keys WHERE slug = 'one'");
+    assert_eq!(used, 7);
+}
+
+#[test]
 fn only_a_gateways_token_opens_what_is_for_gateways_and_it_opens_nothing_else() {
     let (plane, epoch, _directory) = alone();
     let (_, raw) = plane.create("acme", key("one"));

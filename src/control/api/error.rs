@@ -9,7 +9,7 @@ use utoipa::{IntoResponses, ToSchema};
 use super::answer;
 use crate::authz::Reason;
 use crate::control::command::InvalidInput;
-use crate::control::error::CommandError;
+use crate::control::error::{CommandError, chain};
 use crate::control::store::StoreError;
 use crate::wire::sync::InvalidSync;
 
@@ -221,18 +221,6 @@ fn log(error: &(dyn std::error::Error + 'static)) {
         error = chain(error),
         "a request to the control plane failed"
     );
-}
-
-/// An error and its causes, on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// Most characters of a field's name in an answer: clients may have made it up.

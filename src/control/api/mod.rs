@@ -38,7 +38,7 @@ use axum::routing::{delete, get, post};
 use tokio::sync::{Semaphore, watch};
 
 use super::config::AdminToken;
-use super::feed::{SNAPSHOTS_MAX, Streams};
+use super::feed::{SNAPSHOTS_MAX, STREAMS_MAX, Streams};
 use super::fleet::{Count, NamedToken};
 use super::service::{Applied, Keys};
 use crate::authz::Revision;
@@ -58,7 +58,10 @@ struct Shared {
     validations: validate::Limiter,
     requests: ops::Requests,
     imports: Semaphore,
+    /// For whoever waits for the turn of its snapshot.
     snapshots: Arc<Semaphore>,
+    /// Snapshots that are being sent.
+    open_snapshots: Streams,
     streams: Streams,
     draining: watch::Sender<bool>,
 }
@@ -73,7 +76,8 @@ impl Api {
             requests: ops::Requests::default(),
             imports: Semaphore::new(transfer::IMPORTS_MAX),
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS_MAX)),
-            streams: Streams::new(),
+            open_snapshots: Streams::new(SNAPSHOTS_MAX),
+            streams: Streams::new(STREAMS_MAX),
             draining: watch::Sender::new(false),
         }))
     }
@@ -95,7 +99,7 @@ impl Api {
         self.0.keys.acknowledged(revision, wait, draining).await
     }
 
-    /// Ends the streams of gateways whose token was revoked.
+    /// Ends what is being sent to gateways whose token was revoked.
     fn end_streams_without_token(&self) {
         self.end_streams_without(&self.0.keys.fleet().tokens().valid());
     }
@@ -103,6 +107,7 @@ impl Api {
     fn end_streams_without(&self, valid: &[NamedToken]) {
         let is_valid = |digest: &[u8; 32]| valid.iter().any(|token| token.digest == *digest);
         self.0.streams.keep_only(is_valid);
+        self.0.open_snapshots.keep_only(is_valid);
     }
 
     /// Keeps what is written down of gateways up to date, for as long as it is polled.

@@ -58,14 +58,23 @@ pub(super) async fn snapshot(
             "other snapshots are being sent: try again in a moment",
         ));
     };
+    let Some(open) = api.0.open_snapshots.open(token.digest) else {
+        return Err(ending());
+    };
     let keys = api.0.keys.clone();
     keys.arrive(gateway, &token.name, None).await?;
+    // Whoever revoked it meanwhile did not see the snapshot.
+    gateway_token(&api, &headers).await?;
     let (to, pieces) = mpsc::channel(PIECES_AHEAD);
     tokio::spawn(async move {
-        let _place = place;
-        let sent = tokio::time::timeout(SNAPSHOT_TIME_MAX, keys.send_snapshot(to)).await;
-        if sent.is_err() {
-            tracing::warn!("a snapshot took too long and was broken off");
+        // The turn is given up last.
+        let (_place, open) = (place, open);
+        let sending = tokio::time::timeout(SNAPSHOT_TIME_MAX, keys.send_snapshot(to));
+        tokio::select! {
+            sent = sending => if sent.is_err() {
+                tracing::warn!("a snapshot took too long and was broken off");
+            },
+            () = open.to_end() => {}
         }
     });
     Ok(streamed::answer(pieces, seat, CONTENT_TYPE))

@@ -20,7 +20,7 @@ use log::{BYTES_MAX, CHANGES_MAX, Following, Log};
 
 pub(super) use snapshot::{SNAPSHOTS_MAX, SnapshotBody};
 pub(super) use stream::{Beat, Pieces, Store as FollowedStore, StreamEnd, run};
-pub(super) use streams::Streams;
+pub(super) use streams::{STREAMS_MAX, Streams};
 
 /// What has happened since the start.
 #[derive(Debug, Default)]

@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::log::Following;
 use super::{Counters, Feed};
+use crate::control::error::chain;
 use crate::control::store::StoreError;
 use crate::wire::Change;
 use crate::wire::sync::{FrameWriter, Message, Position, encode_change};
@@ -137,7 +138,10 @@ impl<S: Store> Stream<S> {
             Ok(Some(change)) => change,
             Ok(None) => return self.resync().await,
             Err(error) => {
-                tracing::warn!(%error, "a gateway that fell behind cannot be given what it missed");
+                tracing::warn!(
+                    error = chain(&error),
+                    "a gateway that fell behind cannot be given what it missed"
+                );
                 return Err(StreamEnd);
             }
         };

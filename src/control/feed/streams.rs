@@ -8,7 +8,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 /// Streams of changes open at a time.
 pub(in crate::control) const STREAMS_MAX: usize = 512;
 
-/// The streams of one listener.
+/// The streams of one kind.
 #[derive(Debug)]
 pub(in crate::control) struct Streams {
     table: Arc<Mutex<Table>>,
@@ -39,11 +39,11 @@ pub(in crate::control) struct OpenStream {
 }
 
 impl Streams {
-    /// None is open.
-    pub(in crate::control) fn new() -> Self {
+    /// None is open, and so many may be at a time.
+    pub(in crate::control) fn new(most: usize) -> Self {
         Self {
             table: Arc::default(),
-            places: Arc::new(Semaphore::new(STREAMS_MAX)),
+            places: Arc::new(Semaphore::new(most)),
         }
     }
 
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_stream_ends_with_its_token_and_with_the_control_plane() {
-        let streams = Streams::new();
+        let streams = Streams::new(STREAMS_MAX);
         let [one, two] = [1, 2].map(|n| streams.open([n; 32]).unwrap());
         assert!(!is_to_end(&one) && !is_to_end(&two));
         streams.keep_only(|token| *token == [2; 32]);
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn there_are_so_many_and_no_more() {
-        let streams = Streams::new();
+        let streams = Streams::new(STREAMS_MAX);
         let mut open: Vec<_> = (0..STREAMS_MAX)
             .map(|_| streams.open([0; 32]).unwrap())
             .collect();

@@ -40,9 +40,6 @@ pub(super) struct Fleet {
     plane: u128,
     clock: LeaseClock,
     tokens: Tokens,
-    /// When it was last begun to read what others have written down. Whoever reads holds it, so that many who wait read
-    /// once.
-    looked_up: tokio::sync::Mutex<Option<Instant>>,
     /// When another history was begun because of what a gateway said.
     epoch_begun: Mutex<Option<Instant>>,
     /// Whether other control planes may read what is written down.
@@ -66,7 +63,6 @@ impl Fleet {
             plane,
             clock: Box::new(move || later(started, since.elapsed())),
             tokens,
-            looked_up: tokio::sync::Mutex::default(),
             epoch_begun: Mutex::default(),
             is_shared,
         }
@@ -163,11 +159,6 @@ impl Fleet {
     /// All gateways, in the order of their names.
     pub(super) fn list(&self) -> Vec<Seen> {
         self.registry().list(self.now())
-    }
-
-    /// When it was last begun to read what others have written down; held by whoever reads.
-    pub(super) fn looked_up(&self) -> &tokio::sync::Mutex<Option<Instant>> {
-        &self.looked_up
     }
 
     /// Whether another history may begin because of what a gateway says, which is not often.

@@ -146,6 +146,8 @@ impl Registry {
         now: Timestamp,
     ) {
         let former = match self.gateways.get(&row.info.id) {
+            // It has arrived once more since this was written down.
+            Some(known) if known.session > row.session => return,
             Some(known) if known.here.is_some() && known.session == row.session - 1 => {
                 Some(known.lease_ends)
             }
@@ -585,6 +587,14 @@ mod tests {
         assert_eq!(echo(&registry), 0);
         assert_eq!(count(&registry, 5, 67), (0, 1, 0, 0));
         assert_eq!(count(&registry, 3, 67), (1, 1, 0, 0));
+    }
+
+    #[test]
+    fn of_two_arrivals_the_one_that_was_written_down_last_holds_whichever_is_told_last() {
+        let mut registry = one(OnStale::Deny);
+        registry.arrived(row(1, OnStale::Deny, 3, second(2)), None, second(2));
+        registry.arrived(row(1, OnStale::Deny, 2, second(1)), None, second(3));
+        assert_eq!(registry.list(second(3))[0].row.session, 3);
     }
 
     #[test]

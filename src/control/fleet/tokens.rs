@@ -96,6 +96,14 @@ impl Tokens {
         *self.valid.write().unwrap_or_else(PoisonError::into_inner) = valid;
     }
 
+    /// The stored one of this name is valid no more.
+    pub(in crate::control) fn remove(&self, name: &str) {
+        let mut valid = self.valid.write().unwrap_or_else(PoisonError::into_inner);
+        let kept = valid.iter();
+        let kept = kept.filter(|token| token.created_at.is_none() || *token.name != *name);
+        *valid = kept.cloned().collect();
+    }
+
     /// All that are valid.
     pub(in crate::control) fn valid(&self) -> Arc<[NamedToken]> {
         let valid = self.valid.read().unwrap_or_else(PoisonError::into_inner);

@@ -93,10 +93,7 @@ impl Command for RecordUsage {
     type Answer = ();
 
     async fn perform(self, transaction: &mut WriteTransaction<'_>) -> Result<(), CommandError> {
-        for usage in &self.0 {
-            transaction.add_usage(usage).await?;
-        }
-        Ok(())
+        Ok(transaction.add_usage(&self.0).await?)
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Applied, Command, Keys};
 use crate::authz::{Revision, Timestamp};
-use crate::control::error::CommandError;
+use crate::control::error::{CommandError, chain};
 use crate::control::fleet::{Count, Fleet, GatewayRow, NamedToken, Seen, between};
 use crate::control::store::fleet::{self as stored, ReportNumber};
 use crate::control::store::{StoreError, Usage, WriteTransaction};
@@ -91,9 +91,7 @@ impl Keys {
     /// # Errors
     /// What other control planes know of them cannot be read.
     pub(in crate::control) async fn list_gateways(&self) -> Result<Vec<Seen>, StoreError> {
-        if self.is_shared() {
-            self.read_fleet().await?;
-        }
+        self.look_up().await?;
         Ok(self.fleet().list())
     }
 
@@ -109,7 +107,7 @@ impl Keys {
         let mut news = self.fleet().news();
         loop {
             news.mark_unchanged();
-            let is_known = self.look_up().await;
+            let is_known = self.knows_others().await;
             let (count, lease_end) = self.progress(revision);
             let is_over = Instant::now() >= until || *closing.borrow();
             if is_over || is_known && count.acked == count.leased {
@@ -147,48 +145,53 @@ impl Keys {
     }
 
     /// Reads what gateways have said to other control planes. `false`: it cannot be read.
-    async fn look_up(&self) -> bool {
-        if !self.is_shared() {
-            return true;
+    async fn knows_others(&self) -> bool {
+        let known = self.look_up().await;
+        if let Err(error) = &known {
+            tracing::warn!(
+                error = chain(error),
+                "what other control planes know of gateways cannot be read"
+            );
         }
-        let since = Instant::now();
-        let mut begun = self.fleet().looked_up().lock().await;
-        if begun.is_some_and(|begun| since <= begun) {
-            // What somebody else began to read meanwhile.
-            return true;
-        }
-        let now = Instant::now();
-        match self.read_fleet().await {
-            Ok(()) => {
-                *begun = Some(now);
-                true
-            }
-            Err(error) => {
-                tracing::warn!(%error, "what other control planes know of gateways cannot be read");
-                false
-            }
-        }
+        known.is_ok()
     }
 
-    async fn read_fleet(&self) -> Result<(), StoreError> {
-        let mut lent = self.0.store.readers().acquire().await?;
-        let rows = stored::gateways(&mut lent.conn()).await?;
-        self.fleet().registry().read(rows);
-        Ok(())
+    async fn look_up(&self) -> Result<(), StoreError> {
+        if !self.is_shared() {
+            return Ok(());
+        }
+        let reading = async {
+            let mut lent = self.0.store.readers().acquire().await?;
+            let rows = stored::gateways(&mut lent.conn()).await?;
+            self.fleet().registry().read(rows);
+            Ok(())
+        };
+        self.0.fleet_reading.run(reading).await
     }
 
     /// Writes down what there is to write down of the fleet, and reads what others have, for as long as it is polled.
     /// `checked` is called with the tokens that are valid.
     pub(in crate::control) async fn keep_fleet(&self, checked: impl Fn(&[NamedToken])) {
+        // Leases are written down also while nothing can be read.
+        tokio::join!(self.keep_read(checked), self.keep_written());
+    }
+
+    async fn keep_read(&self, checked: impl Fn(&[NamedToken])) {
+        loop {
+            let next = Instant::now() + UPKEEP;
+            self.knows_others().await;
+            self.read_tokens().await;
+            checked(&self.fleet().tokens().valid());
+            sleep_until(next).await;
+        }
+    }
+
+    async fn keep_written(&self) {
         let mut next = Instant::now();
         loop {
             tokio::select! {
                 () = sleep_until(next) => {
                     next = Instant::now() + UPKEEP;
-                    if self.look_up().await && self.is_shared() {
-                        self.read_tokens().await;
-                    }
-                    checked(&self.fleet().tokens().valid());
                     self.forget().await;
                 }
                 () = self.0.head.advanced(), if self.has_own_to_speak_for() => {
@@ -211,7 +214,10 @@ impl Keys {
             Ok(()) => Ok(()),
             Err(CommandError::Store(error)) => Err(error),
             Err(error) => {
-                tracing::error!(%error, "the gateway of this process cannot be made known to other control planes");
+                tracing::error!(
+                    error = chain(&error),
+                    "the gateway of this process cannot be made known to other control planes"
+                );
                 Err(StoreError::Interrupted)
             }
         }
@@ -230,7 +236,10 @@ impl Keys {
         let own = self.fleet().own_gateway();
         let at = self.0.head.position();
         if let Err(error) = self.acked(own, OWN_TOKEN, at, 0).await {
-            tracing::warn!(%error, "other control planes cannot be told what the gateway of this process has applied");
+            tracing::warn!(
+                error = chain(&error),
+                "other control planes cannot be told what the gateway of this process has applied"
+            );
         }
     }
 
@@ -242,7 +251,10 @@ impl Keys {
         let own = self.fleet().own_gateway().id;
         self.fleet().registry().left(own);
         if let Err(error) = self.write(Leave(own)).await {
-            tracing::warn!(%error, "other control planes cannot be told that the gateway of this process has ended");
+            tracing::warn!(
+                error = chain(&error),
+                "other control planes cannot be told that the gateway of this process has ended"
+            );
         }
     }
 
@@ -259,7 +271,10 @@ impl Keys {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "leases of gateways cannot be written down");
+                tracing::warn!(
+                    error = chain(&error),
+                    "leases of gateways cannot be written down"
+                );
                 self.fleet().registry().not_written(&rows);
             }
         }
@@ -278,7 +293,10 @@ impl Keys {
         if known > 0
             && let Err(error) = self.write(Forget(long_ago)).await
         {
-            tracing::warn!(%error, "gateways that are gone cannot be forgotten");
+            tracing::warn!(
+                error = chain(&error),
+                "gateways that are gone cannot be forgotten"
+            );
         }
     }
 }
@@ -347,14 +365,13 @@ impl Command for CountReport {
         if !is_new {
             return Ok(());
         }
-        for usage in &self.uses {
-            // A gateway whose clock is ahead has not used a key in the future.
-            let usage = Usage {
-                last_used: usage.last_used.min(now),
-                ..usage.clone()
-            };
-            transaction.add_usage(&usage).await?;
-        }
+        // A gateway whose clock is ahead has not used a key in the future.
+        let until_now = |usage: Usage| Usage {
+            last_used: usage.last_used.min(now),
+            ..usage
+        };
+        let uses: Vec<Usage> = self.uses.into_iter().map(until_now).collect();
+        transaction.add_usage(&uses).await?;
         let before = now.plus_seconds(-REPORTS_KEPT);
         stored::forget_reports(&mut transaction.connection(), before).await?;
         Ok(())

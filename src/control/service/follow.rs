@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::Keys;
+use crate::control::error::chain;
 use crate::control::feed::{Beat, Counters, Feed, FollowedStore, Pieces, SnapshotBody};
 use crate::control::store::changes::{Since, reaches, since};
 use crate::control::store::sql::Purpose;
@@ -79,7 +80,7 @@ impl Keys {
     /// Sends a whole state, as it is at one moment.
     pub(in crate::control) async fn send_snapshot(&self, to: Pieces) {
         if let Err(error) = self.try_send_snapshot(&to).await {
-            tracing::error!(%error, "a snapshot was broken off");
+            tracing::error!(error = chain(&error), "a snapshot was broken off");
             _ = to.send(Err(error)).await;
         }
     }

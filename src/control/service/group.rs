@@ -99,8 +99,8 @@ impl<C: Command> Job for Waiting<C> {
     fn answer(self: Box<Self>, revision: Result<Revision, StoreError>) {
         let answer = match (self.outcome, revision) {
             (Some(Ok(value)), Ok(revision)) => Ok(Applied { value, revision }),
-            // Refused by what it met, whatever became of the others.
-            (Some(Err(refusal)), _) => Err(refusal),
+            (Some(Err(refusal)), Ok(_)) => Err(refusal),
+            // Also where it was refused: what it met may be what others of its group wrote, and is undone.
             (_, Err(error)) => Err(error.into()),
             (None, Ok(_)) => Err(StoreError::Interrupted.into()),
         };

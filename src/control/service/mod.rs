@@ -13,6 +13,7 @@ mod head;
 mod incoming;
 mod key;
 mod org;
+mod reading;
 mod tail;
 mod tokens;
 mod transfer;
@@ -96,6 +97,10 @@ struct Inner {
     tail: OnceLock<tail::Tail>,
     /// Gateways that follow over the network.
     fleet: Fleet,
+    /// What other control planes have written down of them.
+    fleet_reading: reading::Reading,
+    /// The tokens by which they are known.
+    token_reading: reading::Reading,
     /// Whether the last write failed.
     is_failing: AtomicBool,
 }
@@ -131,6 +136,8 @@ impl Keys {
             queue: group::Queue::default(),
             head: head::Head::new(known.position),
             tail: OnceLock::new(),
+            fleet_reading: reading::Reading::default(),
+            token_reading: reading::Reading::default(),
             is_failing: AtomicBool::new(false),
         });
         if is_shared {

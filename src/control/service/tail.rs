@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Inner;
 use super::head::Caught;
+use crate::control::error::chain;
 use crate::control::store::{CHANNEL, StoreError};
 
 /// How often the database is asked though nothing was told, and how long a failure is waited out.
@@ -49,7 +50,10 @@ async fn follow(inner: Weak<Inner>) {
         drop(strong);
         let failed = followed.err();
         if let Some(error) = failed.as_ref().filter(|_| !is_away) {
-            tracing::warn!(%error, "what other control planes change cannot be followed: trying again each second");
+            tracing::warn!(
+                error = chain(error),
+                "what other control planes change cannot be followed: trying again each second"
+            );
         }
         is_away = failed.is_some();
         match listener.as_mut().filter(|_| !is_away) {

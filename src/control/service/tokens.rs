@@ -3,7 +3,7 @@
 use super::{Applied, Command, Keys};
 use crate::authz::Revision;
 use crate::control::caller::Caller;
-use crate::control::error::CommandError;
+use crate::control::error::{CommandError, chain};
 use crate::control::fleet::{NamedToken, TOKENS_MAX, TokenName};
 use crate::control::store::{WriteTransaction, tokens};
 use crate::control::token::{NoRandomness, random};
@@ -31,16 +31,22 @@ impl Keys {
         tokens.recognise(shown)
     }
 
-    /// Reads which tokens are valid.
-    pub(super) async fn read_tokens(&self) {
-        let read = async {
+    /// Reads which tokens are valid: nobody else puts in place what was valid before. `false`: they cannot be read.
+    pub(super) async fn read_tokens(&self) -> bool {
+        let reading = async {
             let mut lent = self.0.store.readers().acquire().await?;
-            tokens::all(&mut lent.conn()).await
+            let stored = tokens::all(&mut lent.conn()).await?;
+            self.fleet().tokens().replace(stored);
+            Ok(())
         };
-        match read.await {
-            Ok(stored) => self.fleet().tokens().replace(stored),
-            Err(error) => tracing::warn!(%error, "the tokens of gateways cannot be read"),
+        let read = self.0.token_reading.run(reading).await;
+        if let Err(error) = &read {
+            tracing::warn!(
+                error = chain(error),
+                "the tokens of gateways cannot be read"
+            );
         }
+        read.is_ok()
     }
 
     /// Makes a token for gateways.
@@ -59,11 +65,8 @@ impl Keys {
             created_at: Some(self.now()),
         };
         let made = self.write(MakeToken { caller, token }).await?;
-        let (token, all) = made.value;
-        self.fleet().tokens().replace(all);
-        let value = MintedToken { token, raw };
-        let revision = made.revision;
-        Ok(Applied { value, revision })
+        self.read_tokens().await;
+        Ok(made.map(|token| MintedToken { token, raw }))
     }
 
     /// Makes a token of gateways invalid.
@@ -75,9 +78,14 @@ impl Keys {
         caller: Caller,
         name: &str,
     ) -> Result<Revision, CommandError> {
-        let name = name.to_owned();
-        let revoked = self.write(RevokeToken { caller, name }).await?;
-        self.fleet().tokens().replace(revoked.value);
+        let command = RevokeToken {
+            caller,
+            name: name.to_owned(),
+        };
+        let revoked = self.write(command).await?;
+        if !self.read_tokens().await {
+            self.fleet().tokens().remove(name);
+        }
         Ok(revoked.revision)
     }
 }
@@ -93,12 +101,12 @@ struct MakeToken {
 }
 
 impl Command for MakeToken {
-    type Answer = (NamedToken, Vec<NamedToken>);
+    type Answer = NamedToken;
 
     async fn perform(
         self,
         transaction: &mut WriteTransaction<'_>,
-    ) -> Result<Self::Answer, CommandError> {
+    ) -> Result<NamedToken, CommandError> {
         let now = transaction.now();
         let actor = self
             .caller
@@ -114,8 +122,7 @@ impl Command for MakeToken {
         if !tokens::insert(transaction, &actor.name(), &token).await? {
             return Err(CommandError::TokenNameTaken(token.name.to_string()));
         }
-        let all = tokens::all(&mut transaction.connection()).await?;
-        Ok((token, all))
+        Ok(token)
     }
 }
 
@@ -125,12 +132,9 @@ struct RevokeToken {
 }
 
 impl Command for RevokeToken {
-    type Answer = Vec<NamedToken>;
+    type Answer = ();
 
-    async fn perform(
-        self,
-        transaction: &mut WriteTransaction<'_>,
-    ) -> Result<Vec<NamedToken>, CommandError> {
+    async fn perform(self, transaction: &mut WriteTransaction<'_>) -> Result<(), CommandError> {
         let now = transaction.now();
         let actor = self
             .caller
@@ -139,6 +143,6 @@ impl Command for RevokeToken {
         if !tokens::remove(transaction, &actor.name(), &self.name).await? {
             return Err(CommandError::NoSuchToken);
         }
-        Ok(tokens::all(&mut transaction.connection()).await?)
+        Ok(())
     }
 }

@@ -2,13 +2,13 @@
 //!
 //! A statement costs two changes of thread, and so a thousand keys one by one cost a thousand times that.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::row::{
     digest_columns, grants_text, owner_columns, status_text, stored_revision, tenant, tenant_text,
 };
 use super::sql::{self, Builder, Conn, Row, Value};
-use super::{StoreError, StoredKey};
+use super::{StoreError, StoredKey, Usage};
 use crate::authz::{KeyId, RawGrants, Revision, Tenant, Timestamp};
 use crate::wire::{SecretDigest, grants};
 
@@ -187,6 +187,35 @@ async fn insert_secrets(
         [digest.into(), kind.into(), seq.into(), created_at.into()]
     }));
     execute(query, keys.len(), connection).await
+}
+
+/// Adds up how often keys were used, to a limit beyond which a number would be none.
+pub(super) async fn add_usage(
+    connection: &mut Conn<'_>,
+    usage: &[Usage],
+) -> Result<(), StoreError> {
+    let mut sums: BTreeMap<&str, (Timestamp, u64)> = BTreeMap::new();
+    for used in usage {
+        let (last, count) = sums.entry(used.id.as_str()).or_insert((used.last_used, 0));
+        *last = used.last_used.max(*last);
+        *count = count.saturating_add(used.count);
+    }
+    let sums: Vec<_> = sums.into_iter().collect();
+    for sums in sums.chunks(ROWS_MAX) {
+        let mut query = Builder::new("WITH used (id, last, count) AS (");
+        query.rows(sums.iter().map(|(id, (last, count))| {
+            let count = i64::try_from(*count).unwrap_or(i64::MAX);
+            [(*id).into(), last.as_millis().into(), count.into()]
+        }));
+        query.push(
+            ") UPDATE keys SET \
+             uses = CASE WHEN uses > 9223372036854775807 - used.count THEN 9223372036854775807 ELSE uses + used.count END, \
+             last_used_at = CASE WHEN last_used_at > used.last THEN last_used_at ELSE used.last END \
+             FROM used WHERE keys.id = used.id",
+        );
+        execute(query, sums.len(), connection).await?;
+    }
+    Ok(())
 }
 
 /// Notes down which keys a revision touched.

@@ -282,17 +282,11 @@ impl<'c> WriteTransaction<'c> {
     }
 
     /// Adds up how often keys were used. No change of what anyone may do, and so no revision.
-    pub(in crate::control) async fn add_usage(&mut self, usage: &Usage) -> Result<(), StoreError> {
-        sql::query(
-            "UPDATE keys SET uses = uses + $1, \
-             last_used_at = CASE WHEN last_used_at > $2 THEN last_used_at ELSE $2 END WHERE id = $3",
-        )
-        .bind(i64::try_from(usage.count).unwrap_or(i64::MAX))
-        .bind(usage.last_used.as_millis())
-        .bind(usage.id.as_str())
-        .execute(&mut self.transaction.conn())
-        .await?;
-        Ok(())
+    pub(in crate::control) async fn add_usage(
+        &mut self,
+        usage: &[Usage],
+    ) -> Result<(), StoreError> {
+        batch::add_usage(&mut self.transaction.conn(), usage).await
     }
 
     /// Makes it so, on disk. Gives what gateways must know, in the order of revisions.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Error, PgConnection};
+use sqlx::{ConnectOptions as _, Connection as _, Error, PgConnection};
 
 use super::{OpenError, Opened, READER_WAIT, READERS, Way, migration_fault};
 use crate::authz::{Pepper, Timestamp};
-use crate::control::store::sql::{self, Conn, Connection, Pool, Purpose};
+use crate::control::store::sql::{self, ANSWER_WAIT, Conn, Connection, Pool, Purpose};
 use crate::control::store::{StoreError, epoch};
 
 /// The schema, as steps from an empty database.
@@ -105,14 +105,23 @@ pub(super) async fn recognise(
 
 async fn readers(options: PgConnectOptions) -> Result<PgPool, Error> {
     let options = options.options([("idle_in_transaction_session_timeout", READER_IDLE)]);
-    // A connection is tried before it is lent: the server may have been restarted meanwhile.
+    // A connection is tried before it is lent, for the server may have been restarted meanwhile; and when it comes back,
+    // for it may have been given up within an answer.
     PgPoolOptions::new()
         // One more: what listens keeps one.
         .max_connections(READERS + 1)
         .acquire_timeout(READER_WAIT)
-        .test_before_acquire(true)
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(answers(connection)))
+        .after_release(|connection, _| Box::pin(answers(connection)))
         .connect_with(options)
         .await
+}
+
+/// Whether a server is still there, and soon says so.
+async fn answers(connection: &mut PgConnection) -> Result<bool, Error> {
+    let answered = tokio::time::timeout(ANSWER_WAIT, connection.ping()).await;
+    answered.map_err(|_| Error::PoolTimedOut)?.map(|()| true)
 }
 
 /// Opens a database to look at it.
