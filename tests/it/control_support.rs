@@ -263,7 +263,12 @@ impl Plane {
 
     /// One on the database in this directory that no gateway follows.
     pub fn start_alone(directory: &Path) -> Self {
-        Self::serve(directory, Clock::new(), false)
+        Self::start_alone_at(directory, Clock::new())
+    }
+
+    /// The same by another clock.
+    pub fn start_alone_at(directory: &Path, clock: Clock) -> Self {
+        Self::serve(directory, clock, false)
     }
 
     fn serve(directory: &Path, clock: Clock, with_gateway: bool) -> Self {

@@ -732,6 +732,36 @@ fn what_a_gateway_says_to_one_control_plane_another_answers() {
 }
 
 #[test]
+fn control_planes_whose_clocks_disagree_count_on_the_same_gateways() {
+    let directory = directory_at_server();
+    let ahead = Clock::new();
+    ahead.advance(3600);
+    let first = Plane::start_alone(directory.path());
+    let second = Plane::start_alone_at(directory.path(), ahead);
+    let epoch = first.control.keys().epoch();
+    let follow = |plane: &Plane, id| {
+        let mut gateway = Gateway::new(plane.address, id);
+        gateway.info.on_stale = OnStale::Deny;
+        gateway.follow(at(epoch, 0))
+    };
+    let _streams = [follow(&first, 1), follow(&second, 2)];
+    for (plane, slug, hour) in [(&first, "one", "00"), (&second, "two", "01")] {
+        let counted = wait(plane, 0, "POST", KEYS, Some(key(slug)));
+        assert_eq!(counted.header("keyward-acknowledged"), Some("0/2"));
+        assert_eq!(counted.header("keyward-silent"), None);
+        // Each says it by its own clock.
+        let list = plane.admin("GET", "/v1/gateways", None);
+        let expected = format!("2026-11-20T{hour}:0");
+        for gateway in list.body["results"].as_array().unwrap() {
+            for moment in ["lastContact", "leaseEnds"] {
+                let told = gateway[moment].as_str().unwrap();
+                assert!(told.starts_with(&expected), "{moment} {told}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_gateways_of_other_processes_are_waited_for_until_they_end() {
     let directory = directory_at_server();
     let first = Plane::start_in(directory.path(), Clock::new());

@@ -27,7 +27,24 @@ const OWN_LEASE: Duration = Duration::from_secs(10);
 const EPOCH_PAUSE: Duration = Duration::from_secs(60);
 
 /// A clock that nobody sets: what the machine's said at the start, and the time that went by since.
-type LeaseClock = Box<dyn Fn() -> Timestamp + Send + Sync>;
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LeaseClock {
+    started: Timestamp,
+    since: Instant,
+}
+
+impl LeaseClock {
+    /// One that goes on from a moment.
+    pub(super) fn starting(started: Timestamp) -> Self {
+        let since = Instant::now();
+        Self { started, since }
+    }
+
+    /// The present moment.
+    pub(super) fn now(&self) -> Timestamp {
+        later(self.started, self.since.elapsed())
+    }
+}
 
 /// See the module.
 pub(super) struct Fleet {
@@ -53,15 +70,14 @@ impl Fleet {
         tokens: Tokens,
         plane: u128,
         is_shared: bool,
-        started: Timestamp,
+        clock: LeaseClock,
     ) -> Self {
-        let since = Instant::now();
         Self {
             registry: Mutex::new(Registry::restored(rows)),
             news: watch::Sender::new(0),
             unwritten: Notify::new(),
             plane,
-            clock: Box::new(move || later(started, since.elapsed())),
+            clock,
             tokens,
             epoch_begun: Mutex::default(),
             is_shared,
@@ -70,7 +86,12 @@ impl Fleet {
 
     /// The moment by which leases are reckoned.
     pub(super) fn now(&self) -> Timestamp {
-        (self.clock)()
+        self.clock.now()
+    }
+
+    /// The clock that says it.
+    pub(super) fn clock(&self) -> LeaseClock {
+        self.clock
     }
 
     /// By which gateways are known.

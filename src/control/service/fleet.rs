@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{Applied, Command, Keys};
 use crate::authz::{Revision, Timestamp};
 use crate::control::error::{CommandError, chain};
-use crate::control::fleet::{Count, Fleet, GatewayRow, NamedToken, Seen, between};
+use crate::control::fleet::{Count, Fleet, GatewayRow, LeaseClock, NamedToken, Seen, between};
 use crate::control::store::fleet::{self as stored, ReportNumber};
 use crate::control::store::{StoreError, Usage, WriteTransaction};
 use crate::wire::sync::{GatewayId, GatewayInfo, Position};
@@ -44,7 +44,7 @@ impl Keys {
             return Err(CommandError::TooManyGateways);
         }
         let row = fleet.arriving(info, token, at);
-        let (row, before) = self.write(Arrive(row)).await?.value;
+        let (row, before) = self.write(Arrive(row, fleet.clock())).await?.value;
         fleet.arrived(row, before);
         Ok(())
     }
@@ -162,7 +162,7 @@ impl Keys {
         }
         let reading = async {
             let mut lent = self.0.store.readers().acquire().await?;
-            let rows = stored::gateways(&mut lent.conn()).await?;
+            let rows = stored::gateways(&mut lent.conn(), self.fleet().clock()).await?;
             self.fleet().registry().read(rows);
             Ok(())
         };
@@ -263,7 +263,7 @@ impl Keys {
         if rows.is_empty() {
             return;
         }
-        match self.write(Save(rows.clone())).await {
+        match self.write(Save(rows.clone(), self.fleet().clock())).await {
             Ok(Applied { value, .. }) => {
                 let mut registry = self.fleet().registry();
                 for (row, is_ours) in rows.iter().zip(value) {
@@ -291,7 +291,7 @@ impl Keys {
             (known - registry.len(), long_ago)
         };
         if known > 0
-            && let Err(error) = self.write(Forget(long_ago)).await
+            && let Err(error) = self.write(Forget(long_ago, fleet.clock())).await
         {
             tracing::warn!(
                 error = chain(&error),
@@ -301,7 +301,7 @@ impl Keys {
     }
 }
 
-struct Arrive(GatewayRow);
+struct Arrive(GatewayRow, LeaseClock);
 
 impl Command for Arrive {
     type Answer = (GatewayRow, Option<Timestamp>);
@@ -310,11 +310,11 @@ impl Command for Arrive {
         self,
         transaction: &mut WriteTransaction<'_>,
     ) -> Result<Self::Answer, CommandError> {
-        Ok(stored::arrive(&mut transaction.connection(), &self.0).await?)
+        Ok(stored::arrive(&mut transaction.connection(), &self.0, self.1).await?)
     }
 }
 
-struct Save(Vec<GatewayRow>);
+struct Save(Vec<GatewayRow>, LeaseClock);
 
 impl Command for Save {
     type Answer = Vec<bool>;
@@ -323,11 +323,7 @@ impl Command for Save {
         self,
         transaction: &mut WriteTransaction<'_>,
     ) -> Result<Vec<bool>, CommandError> {
-        let mut are_ours = Vec::with_capacity(self.0.len());
-        for row in &self.0 {
-            are_ours.push(stored::save(&mut transaction.connection(), row).await?);
-        }
-        Ok(are_ours)
+        Ok(stored::save(&mut transaction.connection(), &self.0, self.1).await?)
     }
 }
 
@@ -341,13 +337,13 @@ impl Command for Leave {
     }
 }
 
-struct Forget(Timestamp);
+struct Forget(Timestamp, LeaseClock);
 
 impl Command for Forget {
     type Answer = ();
 
     async fn perform(self, transaction: &mut WriteTransaction<'_>) -> Result<(), CommandError> {
-        Ok(stored::forget(&mut transaction.connection(), self.0).await?)
+        Ok(stored::forget(&mut transaction.connection(), self.0, self.1).await?)
     }
 }
 

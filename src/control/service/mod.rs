@@ -28,7 +28,7 @@ use super::caller::Caller;
 use super::command::InvalidInput;
 use super::config::GatewayToken;
 use super::error::CommandError;
-use super::fleet::{Fleet, GatewayRow, NamedToken, Tokens};
+use super::fleet::{Fleet, GatewayRow, LeaseClock, NamedToken, Tokens};
 use super::store::log::{self, Entry, WantedEntries};
 use super::store::{
     self, OpenError, Shown, Store, StoreError, StoredKey, Usage, WriteTransaction, read,
@@ -124,12 +124,14 @@ impl Keys {
         clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
         gateway_tokens: &[GatewayToken],
     ) -> Result<Self, OpenError> {
-        let known = Known::read(&store).await.map_err(OpenError::Unreadable)?;
+        let leases = LeaseClock::starting(clock());
+        let known = Known::read(&store, leases).await;
+        let known = known.map_err(OpenError::Unreadable)?;
         let tokens = Tokens::new(gateway_tokens, known.tokens);
         let plane = u128::from_ne_bytes(random()?);
         let is_shared = store.is_shared();
         let inner = Arc::new(Inner {
-            fleet: Fleet::new(known.gateways, tokens, plane, is_shared, clock()),
+            fleet: Fleet::new(known.gateways, tokens, plane, is_shared, leases),
             store,
             pepper,
             clock,
@@ -300,12 +302,12 @@ struct Known {
 }
 
 impl Known {
-    async fn read(store: &Store) -> Result<Self, StoreError> {
+    async fn read(store: &Store, leases: LeaseClock) -> Result<Self, StoreError> {
         let mut lent = store.readers().acquire().await?;
         let mut connection = lent.conn();
         Ok(Self {
             position: read::identity(&mut connection).await?,
-            gateways: store::fleet::gateways(&mut connection).await?,
+            gateways: store::fleet::gateways(&mut connection, leases).await?,
             tokens: store::tokens::all(&mut connection).await?,
         })
     }

@@ -2,14 +2,16 @@
 //! applied, which reports of uses were counted.
 //!
 //! None of it changes what anyone may do, and so it has no revision.
+//!
+//! Control planes that share a server tell each other moments by the clock of that server: theirs need not agree.
 
 use std::time::Duration;
 
 use super::StoreError;
 use super::row::{revision, stored_revision};
-use super::sql::{self, Conn, Row};
+use super::sql::{self, Conn, Dialect, Row};
 use crate::authz::Timestamp;
-use crate::control::fleet::GatewayRow;
+use crate::control::fleet::{GatewayRow, LeaseClock};
 use crate::wire::Epoch;
 use crate::wire::sync::{GatewayId, GatewayInfo, OnStale, Position, parse_hex};
 
@@ -27,43 +29,111 @@ macro_rules! select_gateways {
     };
 }
 
+/// By how many milliseconds the clock of the store is ahead of this control plane's.
+///
+/// How long the answer takes makes both wrong, each so that no lease becomes shorter by it.
+#[derive(Debug, Clone, Copy)]
+struct Ahead {
+    /// At most: to write a moment down.
+    writing: i64,
+    /// At least: to read one.
+    reading: i64,
+}
+
+impl Ahead {
+    async fn ask(connection: &mut Conn<'_>, clock: LeaseClock) -> Result<Self, StoreError> {
+        const NOW: &str = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
+        if connection.dialect() == Dialect::Sqlite {
+            // The machine has one clock.
+            return Ok(Self {
+                writing: 0,
+                reading: 0,
+            });
+        }
+        let before = clock.now();
+        let there: i64 = sql::query(NOW).fetch_scalar(connection).await?;
+        let after = clock.now();
+        Ok(Self {
+            writing: there.saturating_sub(before.as_millis()),
+            reading: there.saturating_sub(after.as_millis()),
+        })
+    }
+
+    /// What is written down for a moment.
+    fn written(self, moment: Timestamp) -> Timestamp {
+        Timestamp::from_millis(moment.as_millis().saturating_add(self.writing))
+    }
+
+    /// The moment for which that is written down that was written down here.
+    fn written_here(self, stored: Timestamp) -> Timestamp {
+        Timestamp::from_millis(stored.as_millis().saturating_sub(self.writing))
+    }
+
+    /// The moment for which something is written down.
+    fn read(self, stored: Timestamp) -> Timestamp {
+        Timestamp::from_millis(stored.as_millis().saturating_sub(self.reading))
+    }
+}
+
 /// All gateways that are written down.
 pub(in crate::control) async fn gateways(
     connection: &mut Conn<'_>,
+    clock: LeaseClock,
 ) -> Result<Vec<GatewayRow>, StoreError> {
     let rows = sql::query(select_gateways!(""))
         .fetch_all(connection)
         .await?;
-    rows.iter().map(gateway).collect()
+    let ahead = Ahead::ask(connection, clock).await?;
+    let rows = rows.iter().map(gateway);
+    rows.map(|row| {
+        row.map(|row| GatewayRow {
+            contact: ahead.read(row.contact),
+            lease_until: ahead.read(row.lease_until),
+            ..row
+        })
+    })
+    .collect()
 }
 
 /// Writes down that a gateway has arrived at a control plane, with `arriving.acked` for where it says it stands, and
-/// gives what is written down of it now, and the bound of its lease that was written down before. What it acknowledged before holds no longer where it stands behind that, and
-/// what it was promised before still holds.
+/// gives what is written down of it now, and the bound of its lease that was written down before. What it acknowledged
+/// before holds no longer where it stands behind that, and what it was promised before still holds.
 pub(in crate::control) async fn arrive(
     connection: &mut Conn<'_>,
     arriving: &GatewayRow,
+    clock: LeaseClock,
 ) -> Result<(GatewayRow, Option<Timestamp>), StoreError> {
+    let ahead = Ahead::ask(connection, clock).await?;
+    let arriving = GatewayRow {
+        contact: ahead.written(arriving.contact),
+        lease_until: ahead.written(arriving.lease_until),
+        ..arriving.clone()
+    };
     let before = sql::query(select_gateways!(" WHERE id = $1"))
         .bind(arriving.info.id.to_string())
         .fetch_optional(connection)
         .await?;
     let before = before.as_ref().map(gateway).transpose()?;
-    let bound = before.as_ref().map(|before| before.lease_until);
+    let bound = before.as_ref().map(|before| ahead.read(before.lease_until));
     let row = match before {
         None => GatewayRow {
             session: 1,
             acked: None,
-            ..arriving.clone()
+            ..arriving
         },
         Some(before) => GatewayRow {
             session: before.session.saturating_add(1),
             acked: still_acked(before.acked, arriving.acked),
             lease_until: before.lease_until.max(arriving.lease_until),
-            ..arriving.clone()
+            ..arriving
         },
     };
     insert(connection, &row).await?;
+    let row = GatewayRow {
+        contact: ahead.written_here(row.contact),
+        lease_until: ahead.written_here(row.lease_until),
+        ..row
+    };
     Ok((row, bound))
 }
 
@@ -105,11 +175,25 @@ async fn insert(connection: &mut Conn<'_>, row: &GatewayRow) -> Result<(), Store
     Ok(())
 }
 
-/// Writes down what a gateway that arrived at this control plane has applied, and its lease. `false`: it has arrived
+/// Writes down what gateways that arrived at this control plane have applied, and their leases. `false`: it has arrived
 /// elsewhere since, and nothing was written.
 pub(in crate::control) async fn save(
     connection: &mut Conn<'_>,
+    rows: &[GatewayRow],
+    clock: LeaseClock,
+) -> Result<Vec<bool>, StoreError> {
+    let ahead = Ahead::ask(connection, clock).await?;
+    let mut are_ours = Vec::with_capacity(rows.len());
+    for row in rows {
+        are_ours.push(save_one(connection, row, ahead).await?);
+    }
+    Ok(are_ours)
+}
+
+async fn save_one(
+    connection: &mut Conn<'_>,
     row: &GatewayRow,
+    ahead: Ahead,
 ) -> Result<bool, StoreError> {
     let (epoch, revision) = stored_position(row.acked);
     let written = sql::query(
@@ -121,8 +205,8 @@ pub(in crate::control) async fn save(
     .bind(stored_millis(row.info.max_staleness))
     .bind(epoch)
     .bind(revision)
-    .bind(row.contact.as_millis())
-    .bind(row.lease_until.as_millis())
+    .bind(ahead.written(row.contact).as_millis())
+    .bind(ahead.written(row.lease_until).as_millis())
     .bind(row.info.id.to_string())
     .bind(row.session)
     .execute(connection)
@@ -146,9 +230,13 @@ pub(in crate::control) async fn leave(
 pub(in crate::control) async fn forget(
     connection: &mut Conn<'_>,
     before: Timestamp,
+    clock: LeaseClock,
 ) -> Result<(), StoreError> {
+    let ahead = Ahead::ask(connection, clock).await?;
+    // Rather a moment later than too early.
+    let before = before.as_millis().saturating_add(ahead.reading);
     sql::query("DELETE FROM gateways WHERE lease_until <= $1")
-        .bind(before.as_millis())
+        .bind(before)
         .execute(connection)
         .await?;
     Ok(())
