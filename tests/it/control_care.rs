@@ -296,6 +296,39 @@ fn the_audit_log_is_read_page_by_page_the_newest_first() {
 }
 
 #[test]
+fn a_page_of_long_entries_is_cut_and_goes_on() {
+    let directory = directory();
+    let plane = Plane::start_alone(directory.path());
+    let mut database = look_into(directory.path());
+    // As after an import of many keys.
+    database.execute(
+        "INSERT INTO audit (at, revision, actor, action, family, tenant, key_id, after_state) \
+         VALUES (1, 1, 'a', 'import', '', '', '', '{}'), (2, 2, 'a', 'import', '', '', '', '{}'), \
+         (3, 3, 'a', 'import', '', '', '', '{}')",
+    );
+    let long = format!("[\"{}\"]", "k".repeat(3 * 1024 * 1024));
+    database.execute(&format!(
+        "UPDATE audit SET after_state = '{long}' WHERE revision > 1"
+    ));
+    let (mut revisions, mut query) = (Vec::new(), String::new());
+    loop {
+        let page = plane.admin("GET", &format!("/v1/audit{query}"), None);
+        let entries = page.body["entries"].as_array().unwrap();
+        revisions.push(
+            entries
+                .iter()
+                .map(|entry| entry["revision"].as_u64().unwrap())
+                .collect::<Vec<_>>(),
+        );
+        match page.body.get("next") {
+            Some(next) => query = format!("?before={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(revisions, [vec![3], vec![2, 1]]);
+}
+
+#[test]
 fn the_audit_log_is_for_administrators_and_faults_are_named() {
     let plane = plane();
     let held = json!({"slug": "m", "name": "m", "permissions": ["*"], "scopes": ["*"], "expiresAt": "2030-01-01T00:00:00Z"});

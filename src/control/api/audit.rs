@@ -26,7 +26,7 @@ const LIMIT_MAX: u32 = 1_000;
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub(super) struct AuditQuery {
-    /// Entries a page; 100 where absent.
+    /// Entries a page, or fewer where they are long; 100 where absent.
     #[serde(default, deserialize_with = "present")]
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
@@ -103,11 +103,8 @@ pub(super) async fn list(
     administrator(&api, &headers).await?;
     let wanted = wanted(query(&uri)?)?;
     let entries = api.0.keys.audit(&wanted).await?;
-    let page = entries.map(|entries| AuditPage {
-        next: entries
-            .last()
-            .filter(|_| u32::try_from(entries.len()) == Ok(wanted.limit))
-            .map(|entry| entry.seq),
+    let page = entries.map(|(entries, is_more)| AuditPage {
+        next: entries.last().filter(|_| is_more).map(|entry| entry.seq),
         entries: entries.into_iter().map(shown).collect(),
     });
     Ok(answer::read(&page))

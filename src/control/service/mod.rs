@@ -205,14 +205,14 @@ impl Keys {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    /// A page of the audit log.
+    /// A page of the audit log, and whether there may be another one.
     ///
     /// # Errors
     /// The store failed.
     pub(super) async fn audit(
         &self,
         wanted: &WantedEntries,
-    ) -> Result<Applied<Vec<Entry>>, StoreError> {
+    ) -> Result<Applied<(Vec<Entry>, bool)>, StoreError> {
         let revision = self.revision();
         let mut connection = self.0.store.readers().acquire().await?;
         let value = log::entries(&mut connection.conn(), wanted).await?;

@@ -1,9 +1,12 @@
-//! The audit log, read page by page: the newest entry first.
+//! The audit log, read page by page: the newest entry first. And its entries on what is no key.
 
-use super::StoreError;
-use super::row::{revision, tenant_text};
-use super::sql::{Builder, Conn, Row};
+use super::row::{revision, stored_revision, tenant_text};
+use super::sql::{self, Builder, Conn, Row};
+use super::{StoreError, WriteTransaction};
 use crate::authz::{Revision, Tenant, Timestamp};
+
+/// Bytes of what was and what is that are on one page, unless its first entry has more.
+const PAGE_BYTES_MAX: i64 = 4 * 1024 * 1024;
 
 /// Which entries are wanted.
 #[derive(Debug, Default)]
@@ -47,16 +50,51 @@ pub(in crate::control) struct Entry {
     pub(in crate::control) after: Option<String>,
 }
 
-/// The newest entries that are wanted.
+/// The newest entries that are wanted, and whether there may be more: as many as are asked for, but not more than may be
+/// in memory at once. An entry of an import holds a thousand keys.
 pub(in crate::control) async fn entries(
     connection: &mut Conn<'_>,
     wanted: &WantedEntries,
-) -> Result<Vec<Entry>, StoreError> {
+) -> Result<(Vec<Entry>, bool), StoreError> {
+    let (oldest, is_more) = page(connection, wanted).await?;
+    let Some(oldest) = oldest else {
+        return Ok((Vec::new(), false));
+    };
     let mut query = Builder::new(
         "SELECT seq, at, revision, actor, action, family, tenant, key_id, before_state, after_state \
-         FROM audit WHERE seq < ",
+         FROM audit WHERE seq >= ",
     );
-    query.bind(wanted.before.unwrap_or(i64::MAX));
+    query.bind(oldest).push(" AND ");
+    push_wanted(&mut query, wanted);
+    let rows = query.build().fetch_all(connection).await?;
+    let entries = rows.iter().map(entry).collect::<Result<_, _>>()?;
+    Ok((entries, is_more))
+}
+
+/// Which entry is the last one of a page, and whether there may be another page.
+async fn page(
+    connection: &mut Conn<'_>,
+    wanted: &WantedEntries,
+) -> Result<(Option<i64>, bool), StoreError> {
+    let mut query = Builder::new(
+        "SELECT seq, CAST(coalesce(octet_length(before_state), 0) + coalesce(octet_length(after_state), 0) AS BIGINT) \
+         FROM audit WHERE ",
+    );
+    push_wanted(&mut query, wanted);
+    let rows = query.build().fetch_all(connection).await?;
+    let (mut last, mut bytes) = (None, 0_i64);
+    for row in &rows {
+        bytes = bytes.saturating_add(row.try_get(1)?);
+        if last.is_some() && bytes > PAGE_BYTES_MAX {
+            return Ok((last, true));
+        }
+        last = Some(row.try_get(0)?);
+    }
+    Ok((last, u32::try_from(rows.len()) == Ok(wanted.limit)))
+}
+
+fn push_wanted<'q>(query: &mut Builder<'q>, wanted: &'q WantedEntries) {
+    query.push("seq < ").bind(wanted.before.unwrap_or(i64::MAX));
     if let Some(id) = &wanted.key_id {
         query.push(" AND key_id = ").bind(id.as_str());
     }
@@ -76,8 +114,6 @@ pub(in crate::control) async fn entries(
     query
         .push(" ORDER BY seq DESC LIMIT ")
         .bind(i64::from(wanted.limit));
-    let rows = query.build().fetch_all(connection).await?;
-    rows.iter().map(entry).collect()
 }
 
 fn entry(row: &Row) -> Result<Entry, StoreError> {
@@ -93,4 +129,27 @@ fn entry(row: &Row) -> Result<Entry, StoreError> {
         before: row.try_get(8)?,
         after: row.try_get(9)?,
     })
+}
+
+/// An entry on what is no key: what is known of it stands where else the state of a key does, before and after.
+pub(in crate::control) async fn note(
+    transaction: &mut WriteTransaction<'_>,
+    actor: &str,
+    action: &'static str,
+    (before, after): (Option<String>, Option<String>),
+) -> Result<(), StoreError> {
+    let (at, next) = (transaction.now().as_millis(), transaction.revision());
+    sql::query(
+        "INSERT INTO audit (at, revision, actor, action, family, tenant, key_id, before_state, after_state) \
+         VALUES ($1, $2, $3, $4, '', '', '', $5, $6)",
+    )
+    .bind(at)
+    .bind(stored_revision(Revision(next.0.saturating_sub(1))))
+    .bind(actor)
+    .bind(action)
+    .bind(before)
+    .bind(after)
+    .execute(&mut transaction.connection())
+    .await?;
+    Ok(())
 }

@@ -1,9 +1,9 @@
 //! The named tokens of gateways, as hashes.
 
-use super::row::stored_revision;
+use super::log::note;
 use super::sql::{self, Conn};
 use super::{StoreError, WriteTransaction};
-use crate::authz::{Revision, Timestamp};
+use crate::authz::Timestamp;
 use crate::control::fleet::NamedToken;
 
 /// All of them, in the order of their names.
@@ -44,7 +44,8 @@ pub(in crate::control) async fn insert(
     if inserted == 0 {
         return Ok(false);
     }
-    note(transaction, actor, "create", &token.name).await?;
+    let state = Some(state(&token.name));
+    note(transaction, actor, "gateway-token.create", (None, state)).await?;
     Ok(true)
 }
 
@@ -61,34 +62,12 @@ pub(in crate::control) async fn remove(
     if removed == 0 {
         return Ok(false);
     }
-    note(transaction, actor, "revoke", name).await?;
+    let state = Some(state(name));
+    note(transaction, actor, "gateway-token.revoke", (state, None)).await?;
     Ok(true)
 }
 
-/// An entry of the audit log on what is no key: its name stands where else the state of a key does.
-async fn note(
-    transaction: &mut WriteTransaction<'_>,
-    actor: &str,
-    action: &str,
-    name: &str,
-) -> Result<(), StoreError> {
-    let (at, next) = (transaction.now().as_millis(), transaction.revision());
-    let state = serde_json::json!({ "gatewayToken": name }).to_string();
-    let (before, after) = match action {
-        "create" => (None, Some(state)),
-        _ => (Some(state), None),
-    };
-    sql::query(
-        "INSERT INTO audit (at, revision, actor, action, family, tenant, key_id, before_state, after_state) \
-         VALUES ($1, $2, $3, $4, '', '', '', $5, $6)",
-    )
-    .bind(at)
-    .bind(stored_revision(Revision(next.0.saturating_sub(1))))
-    .bind(actor)
-    .bind(format!("gateway-token.{action}"))
-    .bind(before)
-    .bind(after)
-    .execute(&mut transaction.connection())
-    .await?;
-    Ok(())
+/// What the audit log says of a token.
+fn state(name: &str) -> String {
+    serde_json::json!({ "gatewayToken": name }).to_string()
 }
