@@ -107,6 +107,10 @@ pub async fn tell(
         return Err(Failure::told(line));
     };
     let words = acknowledged.in_words();
+    let hint = match acknowledged.silent_serve {
+        0 => "",
+        _ => ", `keyward gateways forget ID` ends it for one that runs no more",
+    };
     if acknowledged.is_everywhere() {
         return Ok(writeln!(out, "{words}")?);
     }
@@ -125,7 +129,7 @@ pub async fn tell(
         Ok(_) | Err(_) => String::new(),
     };
     Err(Failure::told(format!(
-        "the change is made, and not everywhere yet: {words}{named}: `keyward gateways list` shows how they are"
+        "the change is made, and not everywhere yet: {words}{named}: `keyward gateways list` shows how they are{hint}"
     )))
 }
 

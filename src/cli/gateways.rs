@@ -14,6 +14,7 @@ use super::failure::Failure;
 #[derive(Debug, Args)]
 #[command(after_help = "\
   keyward gateways list
+  keyward gateways forget 4f0c…          one that runs no more
   keyward gateways token create edge-eu
   keyward gateways token revoke edge-eu
 
@@ -32,6 +33,11 @@ pub struct GatewaysArgs {
 enum Asked {
     /// List gateways: how far each is, when it was last heard from, until when it may act on what it has
     List,
+    /// Forget a gateway that runs no more, so that nobody waits for it
+    Forget {
+        /// Its id, as `list` shows it
+        id: String,
+    },
     /// Manage the tokens by which gateways follow
     #[command(subcommand)]
     Token(Token),
@@ -97,6 +103,7 @@ pub fn run(args: &GatewaysArgs, out: &mut dyn Write) -> Result<(), Failure> {
     }
     match &args.asked {
         Asked::List => list(out, GATEWAYS, &answer)?,
+        Asked::Forget { .. } => writeln!(out, "forgotten")?,
         Asked::Token(Token::List) => list(out, TOKENS, &answer)?,
         Asked::Token(Token::Create { .. }) => made(out, &answer)?,
         Asked::Token(Token::Revoke { .. }) => writeln!(out, "revoked")?,
@@ -107,6 +114,7 @@ pub fn run(args: &GatewaysArgs, out: &mut dyn Write) -> Result<(), Failure> {
 fn request(asked: &Asked) -> (Method, Vec<&str>, Option<Value>) {
     match asked {
         Asked::List => (Method::GET, vec!["v1", "gateways"], None),
+        Asked::Forget { id } => (Method::DELETE, vec!["v1", "gateways", id.as_str()], None),
         Asked::Token(Token::List) => (Method::GET, vec!["v1", "gateway-tokens"], None),
         Asked::Token(Token::Create { name }) => {
             let body = json!({ "name": name });

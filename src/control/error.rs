@@ -2,7 +2,7 @@
 
 use super::command::InvalidInput;
 use super::delegation::Excess;
-use super::fleet::TOKENS_MAX;
+use super::fleet::{HEARD_LATELY, TOKENS_MAX};
 use super::store::{SECRETS_IN_GRACE_MAX, StoreError};
 use super::token::NoRandomness;
 use crate::authz::Reason;
@@ -62,6 +62,12 @@ pub enum CommandError {
     /// There is no such token.
     #[error("no such gateway token")]
     NoSuchToken,
+    /// There is no such gateway.
+    #[error("no such gateway")]
+    NoSuchGateway,
+    /// A gateway is to be forgotten that was heard a moment ago.
+    #[error("the gateway was heard from a moment ago: stop it first, and try again in {} s", HEARD_LATELY.as_secs())]
+    GatewayLives,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -305,6 +305,54 @@ fn who_is_silent_until_its_lease_is_over_is_not_waited_for_and_the_answer_says_s
 }
 
 #[test]
+fn who_says_goodbye_is_waited_for_no_more() {
+    let (plane, epoch, _directory) = alone();
+    let gateway = Gateway::new(plane.address, 1);
+    let mut stream = gateway.follow(at(epoch, 0));
+    let gone = gateway.call("POST", &gateway.path("leave", None), None);
+    assert_eq!(gone.status, 204, "{}", gone.raw);
+    let alone = wait(&plane, 0, "POST", KEYS, Some(key("one")));
+    assert_eq!(alone.header("keyward-acknowledged"), Some("0/0"));
+    assert_eq!(alone.header("keyward-silent"), None);
+    stream.read_to_end();
+}
+
+#[test]
+fn who_runs_no_more_is_forgotten_when_an_administrator_says_so() {
+    let directory = directory();
+    let mut plane = Plane::start_alone(directory.path());
+    let epoch = plane.control.keys().epoch();
+    let gateway = Gateway::new(plane.address, 1);
+    drop(gateway.follow(at(epoch, 0)));
+    let path = format!("/v1/gateways/{}", gateway.info.id);
+    let forget = |plane: &Plane| plane.admin("DELETE", &path, None);
+    forget(&plane).refused(409, "Conflict");
+    plane.stop();
+    drop(plane);
+    let mut database = look_into(directory.path());
+    database.execute("UPDATE gateways SET contact_at = contact_at - 20000");
+    let plane = Plane::start_alone(directory.path());
+    let there = wait(&plane, 0, "POST", KEYS, Some(key("one")));
+    assert_eq!(there.header("keyward-acknowledged"), Some("0/1"));
+    let forgotten = forget(&plane);
+    assert_eq!(forgotten.status, 204, "{}", forgotten.raw);
+    assert_eq!(forgotten.revision(), 1);
+    let gone = wait(&plane, 0, "POST", KEYS, Some(key("two")));
+    assert_eq!(gone.header("keyward-acknowledged"), Some("0/0"));
+    forget(&plane).refused(404, "ObjectNotFound");
+    let [_, entry, _] = &plane.audit()[..] else {
+        panic!("{:?}", plane.audit());
+    };
+    assert_eq!(entry["action"], json!("gateway.forget"));
+    assert!(
+        entry["before_state"]
+            .as_str()
+            .unwrap()
+            .contains("gateway-1")
+    );
+}
+
+#[test]
 fn a_restarted_control_plane_still_waits_for_who_followed_before() {
     let directory = directory();
     let mut plane = Plane::start_alone(directory.path());
@@ -759,6 +807,24 @@ fn control_planes_whose_clocks_disagree_count_on_the_same_gateways() {
             }
         }
     }
+}
+
+#[test]
+fn who_is_forgotten_at_one_control_plane_is_waited_for_at_none() {
+    let directory = directory_at_server();
+    let [first, second] = [0, 1].map(|_| Plane::start_alone(directory.path()));
+    let epoch = first.control.keys().epoch();
+    let gateway = Gateway::new(first.address, 1);
+    let mut stream = gateway.follow(at(epoch, 0));
+    let mut elsewhere = gateway.clone();
+    elsewhere.address = second.address;
+    let gone = elsewhere.call("POST", &gateway.path("leave", None), None);
+    assert_eq!(gone.status, 204, "{}", gone.raw);
+    for (plane, slug) in [(&first, "one"), (&second, "two")] {
+        let alone = wait(plane, 0, "POST", KEYS, Some(key(slug)));
+        assert_eq!(alone.header("keyward-acknowledged"), Some("0/0"));
+    }
+    stream.read_to_end();
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! What an administrator is told about gateways: whether a change is in force at each, who they are, by which token they follow.
 
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
 use crate::e2e_control::Alone;
-use crate::e2e_support::{Ended, Quickstart, finish, keyward, send};
+use crate::e2e_support::{Ended, Quickstart, finish, keyward, send, signal};
 
 const ADMIN: &str = "admin-token-of-the-tests-0123456789";
 const NEW_KEY: [&str; 8] = [
@@ -106,6 +110,56 @@ fn a_gateway_that_lags_is_named_and_the_command_fails() {
         row.is_some_and(|row| row.contains("live")),
         "{}",
         listed.stdout
+    );
+}
+
+#[test]
+fn a_gateway_that_ends_in_good_order_is_waited_for_no_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let alone = Alone::start(directory.path(), &[]);
+    let made = alone.administer("POST", "/v1/gateway-tokens", &json!({"name": "site"}));
+    let token = made.json()["token"].as_str().unwrap().to_owned();
+    let file = directory.path().join("keyward.yaml");
+    let configuration = format!(
+        "listen: [ {{ address: 127.0.0.1:0 }} ]
+server: {{ threads: 1 }}
+keys: {{ remote: {{ url: http://{}, token: {token}, state: {}/state }} }}
+upstreams: {{ nobody: {{ endpoints: [ 127.0.0.1:1 ] }} }}
+routes: [ {{ name: ping, path: /ping, require: anonymous, upstream: nobody }} ]
+",
+        alone.address,
+        directory.path().display()
+    );
+    std::fs::write(&file, configuration).unwrap();
+    let mut command = keyward();
+    command.arg("run").arg("--config").arg(&file);
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
+    let mut gateway = quiet.stderr(Stdio::null()).spawn().unwrap();
+    let known = || {
+        let list = alone.administer("GET", "/v1/gateways", &Value::Null).json();
+        list["results"].as_array().unwrap().clone()
+    };
+    loop {
+        assert_eq!(gateway.try_wait().unwrap(), None);
+        if known().iter().any(|one| one["acknowledged"] == json!(true)) {
+            break;
+        }
+    }
+    signal(gateway.id(), "TERM");
+    assert_eq!(gateway.wait().unwrap().code(), Some(0));
+    assert_eq!(known(), [Value::Null; 0]);
+    // One that has said nothing is forgotten when an administrator says so, and not while it was heard a moment ago.
+    assert_eq!(arrive(&alone, &token, "edge"), 200);
+    let place = format!("http://{}", alone.address);
+    let forget = |id: &str| administer(&place, ADMIN, &["gateways", "forget", id]);
+    let lives = forget(&format!("{:0>32}", 4));
+    assert_eq!(lives.code, Some(1));
+    assert!(lives.stderr.contains("a moment ago"), "{}", lives.stderr);
+    let unknown = forget(&format!("{:0>32}", 7));
+    assert!(
+        unknown.stderr.contains("no such gateway"),
+        "{}",
+        unknown.stderr
     );
 }
 

@@ -189,7 +189,16 @@ async fn a_copy_on_disk_serves_at_once_and_is_gone_on_from() {
     let mut stream = control.asked_after(5).await.open().await;
     stream.change(&put(6, entry(2, REVOKED))).await;
     control.acknowledged(6).await;
-    before.remote.end().await;
+    let goodbye = async {
+        let last = control.asked().await;
+        assert!(
+            last.target.starts_with("/sync/v1/leave?"),
+            "{}",
+            last.target
+        );
+        last.refuse(204).await;
+    };
+    tokio::join!(before.remote.end(), goodbye);
     let after = follow(settings, &hands);
     assert_eq!(
         (after.revision(), after.status_of(2)),

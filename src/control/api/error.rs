@@ -299,8 +299,9 @@ impl From<CommandError> for ApiError {
             CommandError::TooManyTokens
             | CommandError::SecretTaken
             | CommandError::Revoked
-            | CommandError::SecretsInGrace => conflict(),
-            CommandError::NoSuchToken => {
+            | CommandError::SecretsInGrace
+            | CommandError::GatewayLives => conflict(),
+            CommandError::NoSuchToken | CommandError::NoSuchGateway => {
                 Self::new(StatusCode::NOT_FOUND, "ObjectNotFound", message)
             }
             CommandError::TooManyGateways => Self::unavailable(

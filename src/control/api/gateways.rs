@@ -26,6 +26,8 @@ pub(super) struct Gateway {
     /// What it calls itself.
     name: String,
     /// `live`: its lease runs, and it is waited for. `silent`: it was not heard for so long that its lease ran out.
+    /// `twice`: two processes show its id, because one has a copy of the other's state directory; no change is counted as
+    /// applied by it.
     #[schema(example = "live")]
     state: &'static str,
     /// The history of what it has applied. Absent: it has acknowledged nothing yet.
@@ -105,11 +107,16 @@ pub(super) async fn list(
     Ok(answer::read(&found))
 }
 
-fn show(Seen { row, is_leased }: Seen, lag: Option<u64>) -> Gateway {
+fn show(seen: Seen, lag: Option<u64>) -> Gateway {
+    let Seen { row, .. } = seen;
     Gateway {
         id: row.info.id.to_string(),
         name: row.info.name,
-        state: if is_leased { "live" } else { "silent" },
+        state: match (seen.is_leased, seen.is_twice) {
+            (true, true) => "twice",
+            (true, false) => "live",
+            (false, _) => "silent",
+        },
         epoch: row.acked.map(|acked| acked.epoch.to_string()),
         revision: row.acked.map(|acked| acked.revision.0),
         lag,
@@ -121,6 +128,32 @@ fn show(Seen { row, is_leased }: Seen, lag: Option<u64>) -> Gateway {
         token: row.token,
         control_plane: row.plane,
     }
+}
+
+/// Forget a gateway that runs no more, and is therefore waited for no longer.
+///
+/// One that ends in good order is forgotten by itself. One that runs is back with its next word; 409 where it was heard
+/// from within 15 seconds.
+#[utoipa::path(
+    delete, path = "/v1/gateways/{id}", operation_id = "forgetGateway", tag = "Keyward",
+    params(("id" = String, Path)),
+    responses(
+        (status = 204, description = "It is forgotten", headers(("Keyward-Revision" = u64))),
+        Refusals,
+        (status = 409, description = "It was heard from a moment ago", body = ErrorBody),
+    ),
+    security(("admin" = []))
+)]
+pub(super) async fn forget(
+    State(api): State<Api>,
+    Segments(id): Segments<String>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let caller = administrator(&api, &headers).await?;
+    no_query(&uri)?;
+    let revision: Revision = api.0.keys.forget_gateway(caller, &id).await?;
+    Ok(answer::ended(revision))
 }
 
 /// A token by which gateways are known.

@@ -163,6 +163,7 @@ impl Api {
             .route("/v1/export", get(transfer::export))
             .route("/v1/audit", get(audit::list))
             .route("/v1/gateways", get(gateways::list))
+            .route("/v1/gateways/{id}", delete(gateways::forget))
             .route(
                 "/v1/gateway-tokens",
                 get(gateways::list_tokens).post(gateways::create_token),
@@ -172,6 +173,7 @@ impl Api {
             .route("/sync/v1/changes", get(sync::changes))
             .route("/sync/v1/ack", post(sync::ack))
             .route("/sync/v1/usage", post(sync::usage))
+            .route("/sync/v1/leave", post(sync::leave))
             .route("/healthz", get(ops::healthz))
             .route("/readyz", get(ops::readyz))
             .route("/metrics", get(ops::metrics))

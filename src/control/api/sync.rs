@@ -146,6 +146,17 @@ pub(super) async fn usage(
     Ok(answer::nothing())
 }
 
+/// `POST /sync/v1/leave`
+pub(super) async fn leave(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let (_, gateway) = told(&api, &headers, &uri).await?;
+    api.0.keys.left(gateway.id).await?;
+    Ok(answer::nothing())
+}
+
 fn uses(report: UsageReport) -> Result<Vec<Usage>, InvalidInput> {
     if i64::try_from(report.sequence).is_err() || report.sequence == 0 {
         return Err(InvalidInput::new("sequence", "counts from 1 on"));

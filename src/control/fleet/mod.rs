@@ -21,6 +21,9 @@ pub(super) use tokens::{NamedToken, TOKENS_MAX, TokenName, Tokens};
 /// Gateways known at a time.
 pub(super) const GATEWAYS_MAX: usize = 1_000;
 
+/// A gateway that was heard within so long is not one that is gone.
+pub(super) const HEARD_LATELY: Duration = Duration::from_secs(15);
+
 /// How long the gateway of a process is waited for that was killed.
 const OWN_LEASE: Duration = Duration::from_secs(10);
 /// Between two histories that begin because of what gateways say.
@@ -135,9 +138,20 @@ impl Fleet {
     pub(super) fn acked(&self, info: &GatewayInfo, position: Position, tag: u64) -> bool {
         let now = self.now();
         let mut registry = self.registry();
+        let was_twice = registry.is_twice(info.id, now);
         let is_here = registry.acked(info, position, tag, now);
+        let is_twice = registry.is_twice(info.id, now);
         let is_urgent = registry.is_urgent(self.is_shared);
         drop(registry);
+        if is_twice && !was_twice {
+            let (id, name) = (info.id, &*info.name);
+            tracing::error!(
+                %id,
+                name,
+                "two gateways show one id, so that nobody can say what both have applied: the state directory of one is \
+                 a copy of the other's, and has to be removed"
+            );
+        }
         self.tell();
         if is_urgent {
             self.unwritten.notify_one();
@@ -169,6 +183,11 @@ impl Fleet {
     pub(super) fn tell(&self) {
         self.news
             .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// The gateway that may make room for another: the one whose lease is over for the longest time.
+    pub(super) fn longest_silent(&self) -> Option<GatewayId> {
+        self.registry().longest_silent(self.now())
     }
 
     /// What a heartbeat needs to know; `None`: the gateway has gone on to another control plane.

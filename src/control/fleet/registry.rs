@@ -16,7 +16,11 @@ const BOUND_AHEAD: Duration = Duration::from_secs(10);
 /// The bound is written anew when the lease comes so near to it.
 const BOUND_MARGIN: Duration = Duration::from_secs(5);
 /// A gateway that was silent for so long after its lease is forgotten.
-const SILENCE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+const SILENCE_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How far apart two tags of one process are at most, whatever was lost or late between them. Each process begins at
+/// its own moment, in microseconds.
+const TAGS_APART_MAX: u64 = 10_000;
 
 /// A gateway as it is written down, for other control planes and later lives of this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +46,8 @@ pub(in crate::control) struct GatewayRow {
 struct Here {
     /// What is written down as the end of its lease, at the latest.
     bound: Timestamp,
+    /// The tag that came last.
+    tag: Option<u64>,
     /// The tag that heartbeats may echo.
     echo: u64,
     /// A newer one, and the end of the lease that it stands for: beyond the bound.
@@ -59,6 +65,8 @@ struct Known {
     acked: Option<Position>,
     contact: Timestamp,
     lease_ends: Timestamp,
+    /// Until then it has to be reckoned with that two processes call themselves so.
+    twice_until: Option<Timestamp>,
     here: Option<Here>,
 }
 
@@ -82,6 +90,8 @@ pub(in crate::control) struct Seen {
     pub(in crate::control) row: GatewayRow,
     /// Whether its lease runs.
     pub(in crate::control) is_leased: bool,
+    /// Whether two processes call themselves so.
+    pub(in crate::control) is_twice: bool,
 }
 
 /// What a heartbeat needs to know.
@@ -123,7 +133,7 @@ impl Registry {
     /// What was written down before this life of the control plane began.
     pub(in crate::control) fn restored(rows: Vec<GatewayRow>) -> Self {
         let mut registry = Self::default();
-        registry.read(rows);
+        registry.read(rows, &BTreeMap::new());
         registry
     }
 
@@ -154,10 +164,13 @@ impl Registry {
             Some(_) | None => before,
         };
         let own = later(now, row.info.max_staleness);
+        let same = self.gateways.get(&row.info.id);
         let known = Known {
+            twice_until: same.and_then(|known| known.twice_until),
             lease_ends: former.map_or(own, |former| own.max(former)),
             here: Some(Here {
                 bound: row.lease_until,
+                tag: None,
                 echo: 0,
                 unbounded: None,
                 is_news: false,
@@ -194,11 +207,17 @@ impl Registry {
         known.info.clone_from(info);
         known.contact = known.contact.max(now);
         known.lease_ends = known.lease_ends.max(later(now, info.max_staleness));
+        let former = here.tag.replace(tag);
+        if former.is_some_and(|former| former.abs_diff(tag) > TAGS_APART_MAX) {
+            known.twice_until = Some(later(now, info.max_staleness));
+        }
+        // What one of two has applied says nothing of the other.
+        let is_twice = known.twice_until.is_some_and(|until| now < until);
         let is_further = known.acked.is_none_or(|acked| {
             acked.epoch != position.epoch || acked.revision < position.revision
         });
-        if is_further {
-            known.acked = Some(position);
+        if is_twice && known.acked.is_some() || !is_twice && is_further {
+            known.acked = (!is_twice).then_some(position);
             here.is_news = true;
         }
         if known.lease_ends <= here.bound {
@@ -270,8 +289,21 @@ impl Registry {
         }
     }
 
-    /// What is written down of all gateways, by whatever control plane.
-    pub(in crate::control) fn read(&mut self, rows: Vec<GatewayRow>) {
+    /// The gateways that have arrived here, each with its session: what is read from now on has them, or they were
+    /// forgotten elsewhere.
+    pub(in crate::control) fn here(&self) -> BTreeMap<GatewayId, i64> {
+        let here = self.gateways.iter();
+        let here = here.filter(|(_, known)| known.here.is_some());
+        here.map(|(id, known)| (*id, known.session)).collect()
+    }
+
+    /// What is written down of all gateways, by whatever control plane; before that was asked for, those of `here` had
+    /// arrived.
+    pub(in crate::control) fn read(
+        &mut self,
+        rows: Vec<GatewayRow>,
+        here: &BTreeMap<GatewayId, i64>,
+    ) {
         let mut before = std::mem::take(&mut self.gateways);
         for row in rows {
             let own = before.remove(&row.info.id);
@@ -282,7 +314,7 @@ impl Registry {
             self.gateways.insert(known.info.id, known);
         }
         // Those that arrived while the rows were being read.
-        before.retain(|_, known| known.here.is_some());
+        before.retain(|id, known| known.here.is_some() && here.get(id) != Some(&known.session));
         self.gateways.extend(before);
     }
 
@@ -310,9 +342,23 @@ impl Registry {
         count
     }
 
-    /// A gateway has ended in good order: nobody waits for it any more.
+    /// Whether two processes call themselves so.
+    pub(in crate::control) fn is_twice(&self, id: GatewayId, now: Timestamp) -> bool {
+        let known = self.gateways.get(&id);
+        known.is_some_and(|known| known.is_twice(now))
+    }
+
+    /// A gateway runs no more: nobody waits for it.
     pub(in crate::control) fn left(&mut self, id: GatewayId) {
         self.gateways.remove(&id);
+    }
+
+    /// The gateway whose lease is over for the longest time.
+    pub(in crate::control) fn longest_silent(&self, now: Timestamp) -> Option<GatewayId> {
+        let silent = self.gateways.values();
+        let silent = silent.filter(|known| known.lease_ends <= now);
+        let longest = silent.min_by_key(|known| known.lease_ends);
+        longest.map(|known| known.info.id)
     }
 
     /// When the next lease ends.
@@ -338,6 +384,7 @@ impl Registry {
             .map(|known| Seen {
                 row: known.row(known.lease_ends),
                 is_leased: now < known.lease_ends,
+                is_twice: known.is_twice(now),
             })
             .collect();
         list.sort_by(|one, other| one.row.info.name.cmp(&other.row.info.name));
@@ -362,6 +409,7 @@ impl Known {
             acked: row.acked,
             contact: row.contact,
             lease_ends: row.lease_until,
+            twice_until: None,
             here: None,
         }
     }
@@ -376,6 +424,10 @@ impl Known {
             contact: self.contact,
             lease_until,
         }
+    }
+
+    fn is_twice(&self, now: Timestamp) -> bool {
+        self.twice_until.is_some_and(|until| now < until)
     }
 
     fn has(&self, epoch: Epoch, revision: Revision) -> bool {
@@ -553,14 +605,14 @@ mod tests {
             plane: "there".to_owned(),
             ..row(1, OnStale::Deny, 2, second(2))
         };
-        registry.read(vec![elsewhere]);
+        registry.read(vec![elsewhere], &BTreeMap::new());
         assert_eq!(count(&registry, 9, 3), (0, 1, 0, 0));
         assert!(!ack(&mut registry, 1, 9, 2, 3));
         assert_eq!(registry.pulse(GatewayId(1)), None);
 
         let mut behind = one(OnStale::Deny);
         ack(&mut behind, 1, 9, 1, 1);
-        behind.read(vec![row(1, OnStale::Deny, 1, second(0))]);
+        behind.read(vec![row(1, OnStale::Deny, 1, second(0))], &BTreeMap::new());
         assert_eq!(count(&behind, 9, 3), (1, 1, 0, 0));
         let rows = behind.take_unwritten(true);
         behind.written(&rows[0], false);
@@ -571,8 +623,52 @@ mod tests {
     fn who_arrives_while_the_rows_are_read_stays_and_who_is_gone_goes() {
         let mut registry = Registry::restored(vec![row(2, OnStale::Serve, 1, second(0))]);
         registry.arrived(row(1, OnStale::Serve, 1, second(0)), None, second(0));
-        registry.read(Vec::new());
+        registry.read(Vec::new(), &BTreeMap::new());
         assert!(registry.knows(GatewayId(1)) && !registry.knows(GatewayId(2)));
+    }
+
+    #[test]
+    fn what_one_of_two_says_that_call_themselves_the_same_is_not_believed_of_both() {
+        let mut registry = one(OnStale::Serve);
+        let (one, other) = (1_795_132_800_000_000, 1_795_132_900_000_000);
+        for beat in 0..3 {
+            ack(&mut registry, 1, 5, one + beat, 1);
+        }
+        assert_eq!(count(&registry, 5, 1), (1, 1, 0, 0));
+        registry.arrived(row(1, OnStale::Serve, 2, second(2)), None, second(2));
+        ack(&mut registry, 1, 5, other, 2);
+        assert_eq!(
+            count(&registry, 5, 2),
+            (1, 1, 0, 0),
+            "it may have begun again"
+        );
+        ack(&mut registry, 1, 5, one + 3, 3);
+        assert_eq!(count(&registry, 5, 3), (0, 1, 0, 0));
+        assert!(registry.list(second(3))[0].is_twice);
+        registry.arrived(row(1, OnStale::Serve, 3, second(4)), None, second(4));
+        assert!(registry.is_twice(GatewayId(1), second(62)));
+        ack(&mut registry, 1, 5, other + 1, 63);
+        assert_eq!(count(&registry, 5, 63), (1, 1, 0, 0));
+    }
+
+    #[test]
+    fn who_was_forgotten_elsewhere_is_gone_unless_it_has_arrived_again() {
+        let mut registry = one(OnStale::Serve);
+        let here = registry.here();
+        registry.arrived(row(1, OnStale::Serve, 2, second(1)), None, second(1));
+        registry.read(Vec::new(), &here);
+        assert!(registry.knows(GatewayId(1)));
+        let here = registry.here();
+        registry.read(Vec::new(), &here);
+        assert!(!registry.knows(GatewayId(1)));
+    }
+
+    #[test]
+    fn who_is_silent_longest_makes_room_and_nobody_whose_lease_runs() {
+        let mut registry = one(OnStale::Serve);
+        registry.arrived(row(2, OnStale::Deny, 1, second(5)), None, second(5));
+        assert_eq!(registry.longest_silent(second(59)), None);
+        assert_eq!(registry.longest_silent(second(99)), Some(GatewayId(1)));
     }
 
     #[test]
@@ -609,10 +705,10 @@ mod tests {
     #[test]
     fn who_is_silent_for_long_is_forgotten() {
         let mut registry = one(OnStale::Serve);
-        let day = 24 * 60 * 60;
-        registry.forget_silent(second(day));
+        let week = 7 * 24 * 60 * 60;
+        registry.forget_silent(second(week));
         assert_eq!(registry.len(), 1);
-        assert_eq!(registry.forget_silent(second(day + 60)), second(60));
+        assert_eq!(registry.forget_silent(second(week + 60)), second(60));
         assert_eq!(registry.len(), 0);
     }
 

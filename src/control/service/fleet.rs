@@ -7,10 +7,13 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Applied, Command, Keys};
 use crate::authz::{Revision, Timestamp};
+use crate::control::caller::Caller;
 use crate::control::error::{CommandError, chain};
-use crate::control::fleet::{Count, Fleet, GatewayRow, LeaseClock, NamedToken, Seen, between};
+use crate::control::fleet::{
+    Count, Fleet, GatewayRow, HEARD_LATELY, LeaseClock, NamedToken, Seen, between,
+};
 use crate::control::store::fleet::{self as stored, ReportNumber};
-use crate::control::store::{StoreError, Usage, WriteTransaction};
+use crate::control::store::{StoreError, Usage, WriteTransaction, log};
 use crate::wire::sync::{GatewayId, GatewayInfo, Position};
 
 /// How often it is looked whether something of the fleet is to be written down or read.
@@ -41,12 +44,50 @@ impl Keys {
     ) -> Result<(), CommandError> {
         let fleet = self.fleet();
         if !fleet.has_room_for(info.id) {
-            return Err(CommandError::TooManyGateways);
+            let gone = fleet.longest_silent();
+            self.left(gone.ok_or(CommandError::TooManyGateways)?)
+                .await?;
         }
         let row = fleet.arriving(info, token, at);
         let (row, before) = self.write(Arrive(row, fleet.clock())).await?.value;
         fleet.arrived(row, before);
         Ok(())
+    }
+
+    /// A gateway has ended: nothing is judged by its copy any more, and nobody waits for it.
+    ///
+    /// # Errors
+    /// The store failed, and it is waited for until its lease is over.
+    pub(in crate::control) async fn left(&self, id: GatewayId) -> Result<(), CommandError> {
+        self.write(Leave(id)).await?;
+        self.fleet().registry().left(id);
+        self.fleet().tell();
+        Ok(())
+    }
+
+    /// Forgets a gateway of which an administrator knows that it runs no more.
+    ///
+    /// # Errors
+    /// There is none with this id, it was heard a moment ago, or the store failed.
+    pub(in crate::control) async fn forget_gateway(
+        &self,
+        caller: Caller,
+        id: &str,
+    ) -> Result<Revision, CommandError> {
+        let fleet = self.fleet();
+        let known = self.list_gateways().await?.into_iter();
+        let row = known.map(|seen| seen.row);
+        let mut row = row.filter(|row| row.info.id.to_string() == id);
+        let row = row.next().ok_or(CommandError::NoSuchGateway)?;
+        if between(row.contact, fleet.now()) < HEARD_LATELY {
+            return Err(CommandError::GatewayLives);
+        }
+        let info = row.info;
+        let id = info.id;
+        let forgotten = self.write(ForgetOne { caller, info }).await?;
+        fleet.registry().left(id);
+        fleet.tell();
+        Ok(forgotten.revision)
     }
 
     /// A gateway says what it has applied.
@@ -162,8 +203,9 @@ impl Keys {
         }
         let reading = async {
             let mut lent = self.0.store.readers().acquire().await?;
+            let here = self.fleet().registry().here();
             let rows = stored::gateways(&mut lent.conn(), self.fleet().clock()).await?;
-            self.fleet().registry().read(rows);
+            self.fleet().registry().read(rows, &here);
             Ok(())
         };
         self.0.fleet_reading.run(reading).await
@@ -249,8 +291,7 @@ impl Keys {
             return;
         }
         let own = self.fleet().own_gateway().id;
-        self.fleet().registry().left(own);
-        if let Err(error) = self.write(Leave(own)).await {
+        if let Err(error) = self.left(own).await {
             tracing::warn!(
                 error = chain(&error),
                 "other control planes cannot be told that the gateway of this process has ended"
@@ -333,7 +374,35 @@ impl Command for Leave {
     type Answer = ();
 
     async fn perform(self, transaction: &mut WriteTransaction<'_>) -> Result<(), CommandError> {
-        Ok(stored::leave(&mut transaction.connection(), self.0).await?)
+        stored::leave(&mut transaction.connection(), self.0).await?;
+        Ok(())
+    }
+}
+
+struct ForgetOne {
+    caller: Caller,
+    info: GatewayInfo,
+}
+
+impl Command for ForgetOne {
+    type Answer = ();
+
+    async fn perform(self, transaction: &mut WriteTransaction<'_>) -> Result<(), CommandError> {
+        let now = transaction.now();
+        let actor = self
+            .caller
+            .judge(&mut transaction.connection(), now)
+            .await?
+            .name();
+        if !stored::leave(&mut transaction.connection(), self.info.id).await? {
+            return Err(CommandError::NoSuchGateway);
+        }
+        let gateway = serde_json::json!({
+            "gateway": self.info.id.to_string(),
+            "name": self.info.name,
+        });
+        let state = Some(gateway.to_string());
+        Ok(log::note(transaction, &actor, "gateway.forget", (state, None)).await?)
     }
 }
 

@@ -214,16 +214,16 @@ async fn save_one(
     Ok(written == 1)
 }
 
-/// Forgets a gateway.
+/// Forgets a gateway. `false`: there is none with this id.
 pub(in crate::control) async fn leave(
     connection: &mut Conn<'_>,
     id: GatewayId,
-) -> Result<(), StoreError> {
-    sql::query("DELETE FROM gateways WHERE id = $1")
+) -> Result<bool, StoreError> {
+    let removed = sql::query("DELETE FROM gateways WHERE id = $1")
         .bind(id.to_string())
         .execute(connection)
         .await?;
-    Ok(())
+    Ok(removed > 0)
 }
 
 /// Forgets gateways whose leases ended before a moment.

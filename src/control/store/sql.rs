@@ -8,7 +8,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnection, PgPool, PgRow};
@@ -17,10 +16,6 @@ use sqlx::{
     Arguments as _, AssertSqlSafe, Connection as _, Decode, Error, Postgres, Row as _, SqlSafeStr,
     SqlStr, Sqlite, SqliteConnection, SqlitePool, Type,
 };
-
-/// How long a connection that did nothing may take to show that there is somebody at its other end. The driver would
-/// wait for as long as TCP does.
-pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(2);
 
 /// Which of the two it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -368,10 +363,7 @@ impl Connection {
     pub(in crate::control) async fn is_alive(&mut self) -> bool {
         match self {
             Self::Sqlite(_) => true,
-            Self::Postgres(own) => {
-                let answered = tokio::time::timeout(ANSWER_WAIT, own.ping()).await;
-                answered.is_ok_and(|answered| answered.is_ok())
-            }
+            Self::Postgres(own) => super::open::answers(own).await.is_ok(),
         }
     }
 

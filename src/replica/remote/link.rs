@@ -1,4 +1,4 @@
-//! The way to the control planes: the four requests of `/sync/v1`, over connections that outlive them.
+//! The way to the control planes: the five requests of `/sync/v1`, over connections that outlive them.
 //!
 //! What an answer means for the keys is decided elsewhere; what is no answer comes back with the reason, for people.
 
@@ -220,6 +220,19 @@ impl Link {
                 _ => Reported::Unanswered,
             },
             Err(_) => Reported::Unanswered,
+        }
+    }
+
+    /// Says that this gateway has ended. Where that is not heard, it is waited for until its lease is over.
+    pub(super) async fn leave(&self, endpoint: usize) {
+        let Ok(url) = self.url(endpoint, "leave") else {
+            return;
+        };
+        let query = SyncQuery::new(&self.gateway, None);
+        let request = self.http.post(url).query(&query).timeout(ACK_TIME);
+        if let Err(fault) = self.send(request).await {
+            let cause = fault.cause;
+            tracing::debug!(cause, "control planes were not told of the end");
         }
     }
 

@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use self::disk::Disk;
@@ -96,6 +97,8 @@ struct Shared {
     view: Mutex<View>,
     /// A follower that does not follow yet.
     restored: Mutex<Option<Follower>>,
+    /// What follows.
+    following: Mutex<Option<JoinHandle<()>>>,
     /// See [`Follower::confirmed`].
     confirmed: AtomicI64,
     endpoint: AtomicUsize,
@@ -140,6 +143,7 @@ impl Remote {
             seed,
             view: Mutex::default(),
             restored: Mutex::default(),
+            following: Mutex::default(),
             confirmed: AtomicI64::new(NEVER),
             endpoint: AtomicUsize::new(0),
             reports: tokio::sync::Mutex::new(Reports::new(incarnation)),
@@ -169,7 +173,9 @@ impl Remote {
         let Some(follower) = self.0.restored().take() else {
             return;
         };
-        runtime.spawn(Driver::new(Arc::clone(&self.0), sink, follower).run());
+        let driver = Driver::new(Arc::clone(&self.0), sink, follower);
+        let following = runtime.spawn(driver.run());
+        *self.0.following() = Some(following);
         runtime.spawn(Arc::clone(&self.0).report_regularly());
     }
 
@@ -178,14 +184,23 @@ impl Remote {
         self.0.report().await;
     }
 
-    /// Reports what was counted until now, and writes what waits for the disk.
+    /// Follows no more, reports what was counted until now, writes what waits for the disk, and says goodbye: nothing
+    /// must be judged by the copy any more.
     pub async fn end(&self) {
+        let following = self.0.following().take();
+        if let Some(following) = following {
+            following.abort();
+            // It has ended, whatever it says.
+            let _ = following.await;
+        }
         self.0.report().await;
         let disk = self.0.disk.clone();
         let ended = tokio::task::spawn_blocking(move || disk.end()).await;
         if ended.is_err() {
             tracing::error!("the keys may not be there after the restart");
         }
+        let endpoint = self.0.endpoint.load(Ordering::Relaxed);
+        self.0.link.leave(endpoint).await;
     }
 
     /// Who this gateway is to control planes.
@@ -233,6 +248,13 @@ impl Shared {
     fn restored(&self) -> MutexGuard<'_, Option<Follower>> {
         // It is put there and taken away as a whole.
         self.restored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn following(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        // It is put there and taken away as a whole.
+        self.following
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn publish(&self, follower: &Follower) {

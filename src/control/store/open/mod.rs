@@ -23,6 +23,7 @@ use crate::control::config::{is_at_server, sqlite_path, without_password};
 use crate::control::token;
 
 pub use error::OpenError;
+pub(super) use postgres::answers;
 
 /// Connections that answer reads while the writer writes.
 const READERS: u32 = 4;

@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Error, PgConnection};
 
 use super::{OpenError, Opened, READER_WAIT, READERS, Way, migration_fault};
 use crate::authz::{Pepper, Timestamp};
-use crate::control::store::sql::{self, ANSWER_WAIT, Conn, Connection, Pool, Purpose};
+use crate::control::store::sql::{self, Conn, Connection, Pool, Purpose};
 use crate::control::store::{StoreError, epoch};
 
 /// The schema, as steps from an empty database.
@@ -18,6 +18,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("src/control/migrations/postgres");
 
 /// How long a connection may take to be made.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// How long a connection that did nothing may take to show that there is somebody at its other end. The driver would
+/// wait for as long as TCP does.
+const ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// How long the schema may take, while another control plane makes it, too.
 const MIGRATION_WAIT: Duration = Duration::from_secs(60);
 /// What the server is told of every connection: how long a statement waits for a lock, how long it may take, and when
@@ -119,7 +122,9 @@ async fn readers(options: PgConnectOptions) -> Result<PgPool, Error> {
 }
 
 /// Whether a server is still there, and soon says so.
-async fn answers(connection: &mut PgConnection) -> Result<bool, Error> {
+pub(in crate::control::store) async fn answers(
+    connection: &mut PgConnection,
+) -> Result<bool, Error> {
     let answered = tokio::time::timeout(ANSWER_WAIT, connection.ping()).await;
     answered.map_err(|_| Error::PoolTimedOut)?.map(|()| true)
 }
