@@ -473,3 +473,21 @@ fn a_reload_says_what_needs_a_restart() {
         ["keys"]
     );
 }
+
+/// Found here, and not by a gateway that no control plane takes.
+#[test]
+fn a_gateway_has_a_name_that_control_planes_take() {
+    let called = |name: &str| {
+        let token = "a-gateway-token-of-the-tests-0123456789";
+        format!(
+            "listen: [ {{ address: 127.0.0.1:0 }} ]\nkeys:\n  remote: {{ url: https://c.test, token: {token}, name: \"{name}\" }}\n\
+             upstreams: {{ app: {{ endpoints: [ 127.0.0.1:1 ] }} }}\nroutes:\n{}",
+            route("a", "/a", "require: anonymous")
+        )
+    };
+    assert!(load(&called(&"n".repeat(64))).is_ok());
+    for name in ["", "a\\u0007", &"n".repeat(65)] {
+        let found = mistakes(&called(name));
+        assert_eq!(found[0].key, "keys.remote.name", "{found:?}");
+    }
+}

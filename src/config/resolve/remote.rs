@@ -8,7 +8,7 @@ use super::super::raw::{Remote, Urls};
 use super::prisme::on_stale;
 use crate::control::GatewayToken;
 use crate::replica::remote::{self, Access};
-use crate::wire::sync::MAX_STALENESS_MAX;
+use crate::wire::sync::{GATEWAY_NAME_CHARACTERS_MAX, MAX_STALENESS_MAX};
 
 /// Fewest characters of a gateway token.
 const TOKEN_CHARACTERS_MIN: usize = GatewayToken::CHARACTERS_MIN;
@@ -36,12 +36,11 @@ pub(super) fn followed(
         let message = "must be more than nothing, and at most 7 days";
         faults.push(at.key("max_staleness").mistake(message));
     }
-    if raw
-        .name
-        .as_ref()
-        .is_some_and(|name| name.chars().any(char::is_control))
-    {
-        faults.push(at.key("name").mistake("has control characters"));
+    if raw.name.as_deref().is_some_and(is_no_name) {
+        let message = format!(
+            "has to have 1 to {GATEWAY_NAME_CHARACTERS_MAX} characters, and no control characters"
+        );
+        faults.push(at.key("name").mistake(message));
     }
     let path = |path: &Option<String>| path.as_ref().map(PathBuf::from);
     Some(remote::Config {
@@ -56,6 +55,12 @@ pub(super) fn followed(
         max_staleness: raw.max_staleness.0,
         on_stale: on_stale(raw.on_stale),
     })
+}
+
+/// Whether a control plane would refuse whoever is called so.
+fn is_no_name(name: &str) -> bool {
+    let is_long = name.chars().count() > GATEWAY_NAME_CHARACTERS_MAX;
+    name.is_empty() || is_long || name.chars().any(char::is_control)
 }
 
 fn urls(raw: &Urls, at: &Spot<'_>, faults: &mut Vec<Mistake>) -> Vec<String> {
