@@ -28,10 +28,10 @@ impl ChangeSink for Fed {
     fn settle<'a>(&'a self, change: &'a Change) -> Settling<'a> {
         let put = change.put.iter().map(|entry| &entry.record.id);
         let concerned: HashSet<&KeyId> = put.chain(&change.removed).collect();
-        Box::pin(async move { self.reaper.end_dead(|id| concerned.contains(id)).await })
+        Box::pin(async move { self.reaper.end_dead_of(&concerned).await })
     }
 
     fn settle_all(&self) -> Settling<'_> {
-        Box::pin(self.reaper.end_dead(|_| true))
+        Box::pin(self.reaper.end_dead())
     }
 }

@@ -2,16 +2,19 @@
 //!
 //! Knows no bytes. A drain tells those that wait, which then close by themselves, and waits for the rest.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::live::{InUse, Seat, Told};
-use crate::authz::Reason;
+use super::live::{InUse, Marks, Seat, Told, word_of};
+use crate::authz::{KeyId, Reason};
 use crate::telemetry::Metrics;
+
+/// Seats whose marks are side by side.
+const SEATS_TOGETHER: usize = 1024;
 
 /// All open connections.
 #[derive(Debug)]
@@ -23,14 +26,53 @@ pub struct Connections {
     metrics: Arc<Metrics>,
 }
 
+/// Which connection: its place, and its number, because others come to sit there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionId {
+    place: usize,
+    number: u64,
+}
+
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
-    entries: HashMap<u64, Entry>,
+    /// `None`: the place is free.
+    entries: Vec<Option<Entry>>,
+    free: Vec<usize>,
+    /// Of the places, [`SEATS_TOGETHER`] each.
+    marks: Vec<Arc<Marks>>,
+}
+
+impl Open {
+    fn count(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().flatten()
+    }
+
+    /// A free place and a seat for it. There are never more places than connections were open at a time.
+    fn place(&mut self) -> (usize, Arc<Seat>) {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            self.entries.len() - 1
+        });
+        let (of, within) = (place / SEATS_TOGETHER, place % SEATS_TOGETHER);
+        while self.marks.len() <= of {
+            self.marks.push(Arc::new(Marks::new(SEATS_TOGETHER)));
+        }
+        let seat = match self.marks.get(of) {
+            Some(marks) => Seat::marked(Arc::clone(marks), within),
+            None => Seat::default(),
+        };
+        (place, Arc::new(seat))
+    }
 }
 
 #[derive(Debug)]
 struct Entry {
+    number: u64,
     closing: Arc<Notify>,
     seat: Arc<Seat>,
     task: Option<AbortHandle>,
@@ -39,7 +81,7 @@ struct Entry {
 /// One open connection; closed when it is dropped.
 #[derive(Debug)]
 pub struct Presence {
-    id: u64,
+    id: ConnectionId,
     closing: Arc<Notify>,
     seat: Arc<Seat>,
     connections: Arc<Connections>,
@@ -60,22 +102,26 @@ impl Connections {
     /// Takes a connection in, idle at first, unless there are `limit` already.
     pub fn enter(self: &Arc<Self>, limit: usize) -> Option<Presence> {
         let mut open = self.lock();
-        if open.entries.len() >= limit {
+        if open.count() >= limit {
             return None;
         }
-        let id = open.next;
-        open.next = open.next.wrapping_add(1);
-        let (closing, seat) = (Arc::<Notify>::default(), Arc::<Seat>::default());
+        let (place, seat) = open.place();
+        let number = open.next;
+        open.next = number.wrapping_add(1);
+        let closing = Arc::<Notify>::default();
         let entry = Entry {
+            number,
             closing: Arc::clone(&closing),
             seat: Arc::clone(&seat),
             task: None,
         };
-        open.entries.insert(id, entry);
+        if let Some(free) = open.entries.get_mut(place) {
+            *free = Some(entry);
+        }
         drop(open);
         self.metrics.connections().inc();
         Some(Presence {
-            id,
+            id: ConnectionId { place, number },
             closing,
             seat,
             connections: Arc::clone(self),
@@ -83,9 +129,11 @@ impl Connections {
     }
 
     /// Says which task serves a connection, so that it can be ended from outside.
-    pub fn serve_by(&self, id: u64, task: AbortHandle) {
+    pub fn serve_by(&self, id: ConnectionId, task: AbortHandle) {
         let mut open = self.lock();
-        let Some(entry) = open.entries.get_mut(&id) else {
+        let entry = open.entries.get_mut(id.place).and_then(Option::as_mut);
+        // It may be over by now.
+        let Some(entry) = entry.filter(|entry| entry.number == id.number) else {
             return;
         };
         if self.cut.load(Ordering::SeqCst) {
@@ -96,7 +144,7 @@ impl Connections {
 
     /// How many are open.
     pub fn count(&self) -> usize {
-        self.lock().entries.len()
+        self.lock().count()
     }
 
     /// Whether connections are to close after what they are doing.
@@ -107,7 +155,7 @@ impl Connections {
     /// Tells those that wait for a request, and from now on all, that there is to be no further one.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
-        for entry in self.lock().entries.values() {
+        for entry in self.lock().entries() {
             entry.closing.notify_one();
         }
     }
@@ -115,21 +163,53 @@ impl Connections {
     /// Ends all of them.
     pub fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
-        for task in self
-            .lock()
-            .entries
-            .values()
-            .filter_map(|entry| entry.task.as_ref())
-        {
+        let open = self.lock();
+        for task in open.entries().filter_map(|entry| entry.task.as_ref()) {
             task.abort();
         }
     }
 
     /// Tells every exchange to end for which `why` gives a reason. It ends soon; what is returned tells when.
-    pub fn tell(&self, why: impl Fn(&InUse) -> Option<Reason>) -> Vec<Told> {
+    pub fn tell(&self, why: impl Fn(&mut InUse) -> Option<Reason>) -> Vec<Told> {
+        // Connections come and go meanwhile.
+        let seats: Vec<Arc<Seat>> = {
+            let open = self.lock();
+            let seats = open.entries().map(|entry| Arc::clone(&entry.seat));
+            seats.collect()
+        };
+        seats.iter().filter_map(|seat| seat.tell(&why)).collect()
+    }
+
+    /// The same for the exchanges under these keys, without a look at the others.
+    pub fn tell_of(
+        &self,
+        keys: &HashSet<&KeyId>,
+        why: impl Fn(&mut InUse) -> Option<Reason>,
+    ) -> Vec<Told> {
+        fence(Ordering::SeqCst);
+        let mut words: Vec<u64> = keys.iter().map(|id| word_of(id)).collect();
+        words.sort_unstable();
+        let marks = self.lock().marks.clone();
+        let marked = marks.iter().flat_map(|marks| marks.words()).enumerate();
+        let marked = marked.filter(|(_, word)| *word != 0 && words.binary_search(word).is_ok());
+        let places: Vec<usize> = marked.map(|(place, _)| place).collect();
+        let mut told = Vec::new();
+        for place in places {
+            let seat = self.seat_at(place);
+            told.extend(seat.and_then(|seat| {
+                seat.tell(|used| {
+                    let is_concerned = keys.contains(&used.principal.id);
+                    is_concerned.then(|| why(used)).flatten()
+                })
+            }));
+        }
+        told
+    }
+
+    fn seat_at(&self, place: usize) -> Option<Arc<Seat>> {
         let open = self.lock();
-        let seats = open.entries.values().map(|entry| &entry.seat);
-        seats.filter_map(|seat| seat.tell(&why)).collect()
+        let entry = open.entries.get(place)?.as_ref()?;
+        Some(Arc::clone(&entry.seat))
     }
 
     /// Returns when none is open.
@@ -150,7 +230,7 @@ impl Connections {
 
 impl Presence {
     /// What it is called in [`Connections::serve_by`].
-    pub fn id(&self) -> u64 {
+    pub fn id(&self) -> ConnectionId {
         self.id
     }
 
@@ -170,9 +250,12 @@ impl Presence {
 impl Drop for Presence {
     fn drop(&mut self) {
         let mut open = self.connections.lock();
-        open.entries.remove(&self.id);
         self.seat.leave();
-        let empty = open.entries.is_empty();
+        if let Some(place) = open.entries.get_mut(self.id.place) {
+            *place = None;
+            open.free.push(self.id.place);
+        }
+        let empty = open.count() == 0;
         drop(open);
         self.connections.metrics.connections().dec();
         if empty {
@@ -183,7 +266,13 @@ impl Drop for Presence {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
+    use crate::authz::{
+        KeyRecord, KeyStatus, Principal, RawGrants, Revision, Sha256Digest, Tenant,
+    };
+    use crate::wire::SecretDigest;
 
     fn connections() -> Arc<Connections> {
         Arc::new(Connections::new(Arc::new(Metrics::new())))
@@ -197,6 +286,56 @@ mod tests {
         assert!(connections.enter(1).is_none());
         drop(one);
         assert!(connections.enter(1).is_some());
+    }
+
+    fn used(id: &str) -> InUse {
+        let secret = SecretDigest::Sha256(Sha256Digest([0; 32]));
+        InUse {
+            principal: Arc::new(Principal::compile(&KeyRecord {
+                id: KeyId::new(id),
+                tenant: Tenant::Org("acme".to_owned()),
+                name: String::new(),
+                owner: None,
+                status: KeyStatus::Active,
+                expires_at: None,
+                grants: RawGrants::Org {
+                    permissions: Vec::new(),
+                    scopes: Vec::new(),
+                },
+                revision: Revision(1),
+            })),
+            secret,
+            other: secret,
+            ends: None,
+        }
+    }
+
+    #[test]
+    fn only_those_under_a_key_are_asked_wherever_they_sit() {
+        let connections = connections();
+        let count = SEATS_TOGETHER + 10;
+        let mut open: Vec<Presence> = (0..count)
+            .map(|_| connections.enter(usize::MAX).unwrap())
+            .collect();
+        // Places that were left are taken again.
+        let left = open.split_off(5);
+        drop(left);
+        open.extend((5..count).map(|_| connections.enter(usize::MAX).unwrap()));
+        assert_eq!(connections.count(), count);
+        for (number, presence) in open.iter().enumerate() {
+            presence.seat().take(used(&format!("k{}", number % 10)));
+        }
+        open[3].seat().give_up();
+        open[13].seat().leave();
+        let asked = AtomicUsize::new(0);
+        let (id, other) = (KeyId::new("k3"), KeyId::new("nobody"));
+        let told = connections.tell_of(&HashSet::from([&id, &other]), |used| {
+            assert_eq!(used.principal.id, id);
+            asked.fetch_add(1, Ordering::Relaxed);
+            Some(Reason::RevokedKey)
+        });
+        let under_it = (0..count).filter(|number| number % 10 == 3).count() - 2;
+        assert_eq!((told.len(), asked.into_inner()), (under_it, under_it));
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use pingora::http::RequestHeader;
 
 use super::exchange::{Exchange, Verdict};
 use super::line::Patience;
-use super::live::{InUse, Seat};
+use super::live::{InUse, Seat, end_of};
 use super::regime::{Commons, Regime};
 use super::trace::Trace;
 use crate::authz::{Admission, Decision, Denial, KeyLookup, PresentedKey, Reason, RequestFacts};
@@ -80,7 +80,8 @@ fn judge(
 }
 
 /// One snapshot a request. A live key takes its seat among those in flight; if the snapshot has been swapped by then,
-/// whoever swapped it may not have seen that, and the key is looked up in the new one.
+/// whoever swapped it may not have seen that, and the key is looked up in the new one. It is the same with the time for
+/// which the copy may be acted on.
 fn look_up(
     regime: &Regime,
     key: &PresentedKey<'_>,
@@ -112,8 +113,12 @@ fn look_up(
         seat.take(InUse {
             principal: Arc::clone(principal),
             secret,
-            retired_at: *retired_at,
+            other: replica.other(key, &secret),
+            ends: end_of(principal, *retired_at),
         });
+        if source.lasts().is_zero() {
+            return Ok(KeyLookup::Unavailable);
+        }
         if replica.is_present(&snapshot) {
             return Ok(lookup);
         }

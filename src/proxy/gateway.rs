@@ -184,7 +184,7 @@ impl Gateway {
         self.regime.store(Arc::new(regime));
         self.look_after_upstreams();
         if self.commons.replica.deny(denied) {
-            self.reaper().end_dead(|_| true).await;
+            self.reaper().end_dead().await;
         }
     }
 

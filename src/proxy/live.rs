@@ -1,13 +1,15 @@
 //! Which secrets the exchanges in flight were permitted by, and how an exchange whose secret has died is ended.
 //!
 //! A connection has one seat, for one exchange at a time. It knows no bytes and no keys: whether a secret still
-//! lives is for the caller to say.
+//! lives, and until when, is for the caller to say.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::authz::{Principal, Reason, Timestamp};
+use crate::authz::{KeyId, Principal, Reason, Timestamp};
 use crate::wire::SecretDigest;
 
 /// What an exchange was permitted by.
@@ -17,24 +19,61 @@ pub struct InUse {
     pub principal: Arc<Principal>,
     /// Which of its secrets was shown.
     pub secret: SecretDigest,
-    /// When that one was, or will be, rotated away.
-    pub retired_at: Option<Timestamp>,
+    /// The digest of that one of the other kind.
+    pub other: SecretDigest,
+    /// When its time is over, as far as is known.
+    pub ends: Option<Timestamp>,
+}
+
+/// When the time of a secret is over: its key expires, or the grace after a rotation.
+pub fn end_of(principal: &Principal, retired_at: Option<Timestamp>) -> Option<Timestamp> {
+    let ends = [principal.expires_at, retired_at].into_iter();
+    ends.flatten().min()
 }
 
 impl InUse {
-    /// Whether its time is over: the key has expired, or the grace of its secret.
+    /// Whether its time is over.
     pub fn is_over(&self, now: Timestamp) -> bool {
-        let over = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
-        over(self.principal.expires_at) || over(self.retired_at)
+        self.ends.is_some_and(|ends| ends <= now)
+    }
+}
+
+/// A word for a key, in which seats that are used under it are marked. Another key may have the same one.
+pub fn word_of(id: &KeyId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish().max(1)
+}
+
+/// The marks of many seats side by side, so that all of them are looked through in a moment: 0 is nobody's.
+#[derive(Debug)]
+pub struct Marks(Box<[AtomicU64]>);
+
+impl Marks {
+    /// For so many seats.
+    pub fn new(seats: usize) -> Self {
+        Self((0..seats).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    /// The words there, in order.
+    pub fn words(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().map(|word| word.load(Ordering::Relaxed))
+    }
+
+    fn set(&self, seat: usize, word: u64) {
+        if let Some(mark) = self.0.get(seat) {
+            mark.store(word, Ordering::Relaxed);
+        }
     }
 }
 
 /// The place of an exchange in the table of those in flight.
 ///
-/// INVARIANT: who takes it looks at the snapshot *again* afterwards, and who swaps the snapshot looks at the seats
-/// afterwards. Both do so under the lock, so that one of the two sees the other.
+/// INVARIANT: who takes it looks at the snapshot *again* afterwards, and who swaps the snapshot looks at the marks
+/// afterwards. There is a fence between each one's two steps, so that one of the two sees the other.
 #[derive(Debug, Default)]
 pub struct Seat {
+    mark: Option<(Arc<Marks>, usize)>,
     taken: Mutex<Taken>,
     told: Notify,
     left: Notify,
@@ -57,18 +96,37 @@ pub struct Told {
 }
 
 impl Seat {
+    /// One that is marked there, at this place.
+    pub fn marked(marks: Arc<Marks>, place: usize) -> Self {
+        Self {
+            mark: Some((marks, place)),
+            ..Self::default()
+        }
+    }
+
     /// Says by what the exchange was permitted.
     pub fn take(&self, used: InUse) {
+        let word = word_of(&used.principal.id);
         self.lock().by = Some(used);
+        self.mark(word);
+        fence(Ordering::SeqCst);
     }
 
     /// The exchange goes on, but not because of what it showed.
     pub fn give_up(&self) {
+        self.mark(0);
         self.lock().by = None;
+    }
+
+    fn mark(&self, word: u64) {
+        if let Some((marks, place)) = &self.mark {
+            marks.set(*place, word);
+        }
     }
 
     /// The exchange has ended, and with it all that it could still send.
     pub fn leave(&self) {
+        self.mark(0);
         let mut taken = self.lock();
         let turn = taken.turn.wrapping_add(1);
         *taken = Taken {
@@ -80,9 +138,9 @@ impl Seat {
     }
 
     /// Tells the exchange to end if `why` gives a reason in what it uses.
-    pub fn tell(self: &Arc<Self>, why: impl FnOnce(&InUse) -> Option<Reason>) -> Option<Told> {
+    pub fn tell(self: &Arc<Self>, why: impl FnOnce(&mut InUse) -> Option<Reason>) -> Option<Told> {
         let mut taken = self.lock();
-        taken.ending = Some(taken.by.as_ref().and_then(why)?);
+        taken.ending = Some(taken.by.as_mut().and_then(why)?);
         let turn = taken.turn;
         drop(taken);
         self.told.notify_one();

@@ -126,6 +126,7 @@ impl Ops {
 
     fn metrics(&self) -> Answer {
         let status = self.commons.replica.status();
+        let figures = self.commons.source.figures();
         let text = self.commons.metrics.render(&KeyFigures {
             keys: status.keys,
             revision: status.revision.0,
@@ -136,7 +137,12 @@ impl Ops {
             cache_misses: status.cache_misses,
             cache_unknown: status.cache_unknown,
             usage_dropped: status.usage_dropped,
-            state_errors: self.commons.source.figures().state_errors,
+            sync_streams: figures.streams,
+            sync_snapshots: figures.snapshots,
+            sync_refused: figures.refused,
+            sync_repeated: figures.repeated,
+            sync_flaws: figures.flaws,
+            state_errors: figures.state_errors,
         });
         Answer {
             media: "text/plain; version=0.0.4; charset=utf-8",

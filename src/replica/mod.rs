@@ -146,10 +146,35 @@ impl Replica {
     pub fn find(&self, snapshot: &Snapshot, key: &PresentedKey<'_>) -> (SecretDigest, KeyLookup) {
         let secret = self.secret(snapshot, key);
         let found = self.look_up_secret(snapshot, &secret);
-        let is_denied = |denied: &DenyList| denied.find_presented(key).is_some();
-        match snapshot.denied().is_some_and(is_denied) {
+        let names_other = |denied: &DenyList| {
+            denied.names_other_than(&secret) && denied.has(&self.other(key, &secret))
+        };
+        match snapshot.denied().is_some_and(names_other) {
             true => (secret, revoked(found)),
             false => (secret, found),
+        }
+    }
+
+    /// The digest of a presented key that is not of the same kind as `secret`, by which it is found. A list of keys that
+    /// are refused may name it by either.
+    pub fn other(&self, key: &PresentedKey<'_>, secret: &SecretDigest) -> SecretDigest {
+        match secret {
+            SecretDigest::Blake3(_) => SecretDigest::Sha256(key.sha256()),
+            SecretDigest::Sha256(_) => SecretDigest::Blake3(key.digest(self.pepper.as_ref())),
+        }
+    }
+
+    /// Finds the key of a secret of which both digests are known, as [`Replica::find`] did.
+    pub fn look_up_used(
+        &self,
+        snapshot: &Snapshot,
+        secret: &SecretDigest,
+        other: &SecretDigest,
+    ) -> KeyLookup {
+        let found = self.look_up_secret(snapshot, secret);
+        match snapshot.denied().is_some_and(|denied| denied.has(other)) {
+            true => revoked(found),
+            false => found,
         }
     }
 
@@ -164,7 +189,7 @@ impl Replica {
         denied.find_id(id).or_else(|| {
             let secret = self.secret(snapshot, key?);
             let found = denied.find(id, &secret);
-            found.or_else(|| denied.find_presented(key?))
+            found.or_else(|| denied.find(id, &self.other(key?, &secret)))
         })
     }
 

@@ -19,6 +19,12 @@ pub trait Source: Send + Sync {
         SourceFigures::default()
     }
 
+    /// How much longer what the copy says may be acted on, unless it is confirmed meanwhile: what goes on under its keys
+    /// then has to end. Nothing: it may not be.
+    fn lasts(&self) -> Duration {
+        Duration::MAX
+    }
+
     /// What a look-up of `key`, by `secret`, in the copy comes to. Where the copy says all that there is, what it says.
     fn settle(&self, _key: &PresentedKey<'_>, _secret: &SecretDigest, found: KeyLookup) -> Settled {
         Settled::Now(found)
@@ -39,6 +45,16 @@ pub struct SourceStatus {
 /// What a source has counted since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SourceFigures {
+    /// Streams of changes that were followed.
+    pub streams: u64,
+    /// Whole snapshots that were put in place.
+    pub snapshots: u64,
+    /// Snapshots that were refused because they are older, or of a history that was left.
+    pub refused: u64,
+    /// Changes that came although they were applied already.
+    pub repeated: u64,
+    /// Times that something was missing or damaged.
+    pub flaws: u64,
     /// Steps on the copy on disk that failed.
     pub state_errors: u64,
 }

@@ -77,7 +77,7 @@ fn revoked() -> (u16, String) {
 
 #[tokio::test]
 async fn a_key_on_the_list_is_refused_and_its_traffic_cut_when_the_reload_returns() {
-    for name in &names()[..2] {
+    for name in &names() {
         let denying = Denying::start().await;
         let (mut client, mut serving) = denying.streaming().await;
         denying.reload(list(name)).await;
@@ -89,11 +89,16 @@ async fn a_key_on_the_list_is_refused_and_its_traffic_cut_when_the_reload_return
 }
 
 #[tokio::test]
-async fn a_key_is_refused_by_its_sha256_though_it_is_stored_otherwise() {
-    let [_, _, sha256] = names();
-    let denying = Denying::start().await;
-    denying.reload(list(&sha256)).await;
-    assert_eq!(denying.refusal().await, revoked());
+async fn a_key_that_was_imported_is_refused_and_its_traffic_cut_by_any_name() {
+    for name in &names() {
+        let denying = Denying::start().await;
+        denying.gateway.import().await;
+        let (mut client, mut serving) = denying.streaming().await;
+        denying.reload(list(name)).await;
+        let _gone = serving.write_all(b"5\r\nagain\r\n").await;
+        assert_ne!(client.next_bytes().await, b"5\r\nagain\r\n", "{name}");
+        assert_eq!(denying.refusal().await, revoked(), "{name}");
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! Traffic of a key that dies while it flows: ended before the change counts as applied, or soon after its time is over.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use keyward::authz::{KeyStatus, Timestamp};
+use keyward::replica::{Source, SourceStatus};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -146,6 +148,94 @@ async fn what_outlives_its_key_is_ended() {
     let (mut client, _serving) = streaming(&gateway, &upstream, &key()).await;
     now.store(expires_at.as_millis(), Ordering::SeqCst);
     assert_eq!(client.next_bytes().await, b"");
+}
+
+/// The end that counts is the one that the key has by now, not the one that it had when the traffic began.
+#[tokio::test]
+async fn an_end_that_is_set_while_it_flows_ends_it() {
+    for is_rotated in [false, true] {
+        let now = Arc::new(AtomicI64::new(NOW.as_millis()));
+        let looks = Arc::new(AtomicU64::new(0));
+        let (clock, looked) = (Arc::clone(&now), Arc::clone(&looks));
+        let (gateway, upstream) = set_up(|setup| Setup {
+            clock: Arc::new(move || {
+                looked.fetch_add(1, Ordering::SeqCst);
+                Timestamp::from_millis(clock.load(Ordering::SeqCst))
+            }),
+            ..setup
+        })
+        .await;
+        let (mut client, mut serving) = streaming(&gateway, &upstream, &key()).await;
+        let end = NOW.plus_seconds(3600);
+        if is_rotated {
+            gateway.rotate(KEY, ROTATED_TO, end).await;
+        } else {
+            gateway.change(|record| record.expires_at = Some(end)).await;
+        }
+        // Until the change is no news any more to whoever looks at what is in flight.
+        let before = looks.load(Ordering::SeqCst);
+        while looks.load(Ordering::SeqCst) < before + 2 {
+            tokio::task::yield_now().await;
+        }
+        assert!(goes_on(&mut client, &mut serving).await);
+        now.store(end.as_millis(), Ordering::SeqCst);
+        assert_eq!(client.next_bytes().await, b"", "{is_rotated}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_becomes_another_keys_ends_what_it_began() {
+    let (gateway, upstream) = set_up(|setup| setup).await;
+    let (mut client, mut serving) = streaming(&gateway, &upstream, &key()).await;
+    gateway.hand_on().await;
+    assert!(!goes_on(&mut client, &mut serving).await);
+}
+
+/// Keys that may be acted on until a test says otherwise.
+#[derive(Default)]
+struct Until(AtomicBool);
+
+impl Source for Until {
+    fn status(&self) -> SourceStatus {
+        SourceStatus {
+            state: "test",
+            staleness: Duration::ZERO,
+            usable: true,
+        }
+    }
+
+    fn lasts(&self) -> Duration {
+        match self.0.load(Ordering::SeqCst) {
+            true => Duration::ZERO,
+            false => Duration::MAX,
+        }
+    }
+}
+
+/// Whoever counts on a gateway that refuses stale keys counts on what it has under way as well.
+#[tokio::test]
+async fn what_is_under_way_ends_when_the_keys_may_not_be_acted_on_any_more() {
+    let until = Arc::new(Until::default());
+    let source = Arc::clone(&until);
+    let (gateway, upstream) = set_up(|setup| setup.with_source(source)).await;
+    let (mut client, mut serving) = streaming(&gateway, &upstream, &key()).await;
+    let asked = request("GET /open/x", &[]);
+    let (mut anyone, mut answering) = under_way(&gateway, &upstream, asked).await;
+    let asked = request("GET /any/x", &[&key()]);
+    let (mut waiting, _serving) = under_way(&gateway, &upstream, asked).await;
+    assert!(goes_on(&mut client, &mut serving).await);
+    until.0.store(true, Ordering::SeqCst);
+    assert_eq!(client.next_bytes().await, b"");
+    let refused = gateway.ask(request("GET /any/x", &[&key()])).await;
+    for answer in [waiting.answer().await, refused] {
+        assert_eq!(
+            (answer.status, &*answer.reason()),
+            (503, "keys_unavailable")
+        );
+    }
+    let ok = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    answering.write_all(ok).await.unwrap();
+    assert_eq!(anyone.answer().await.status, 200, "without a key");
 }
 
 #[tokio::test]

@@ -44,6 +44,8 @@ pub use self::link::{Access, InvalidAccess};
 
 /// Between two reports of uses: what a crash may lose of the counts (never of the keys).
 const USAGE_INTERVAL: Duration = Duration::from_secs(10);
+/// A copy that is refused when it is stale is refused so much before: what goes on under it has to be over by then.
+const CUT_TIME: Duration = Duration::from_millis(50);
 /// No moment: nothing is known of how current the copy is.
 const NEVER: i64 = i64::MIN;
 
@@ -184,7 +186,7 @@ impl Remote {
         self.0.report().await;
     }
 
-    /// Follows no more, reports what was counted until now, writes what waits for the disk, and says goodbye: nothing
+    /// Follows no more, writes what waits for the disk, reports what was counted until now, and says goodbye: nothing
     /// must be judged by the copy any more.
     pub async fn end(&self) {
         let following = self.0.following().take();
@@ -193,10 +195,10 @@ impl Remote {
             // It has ended, whatever it says.
             let _ = following.await;
         }
-        self.0.report().await;
         let disk = self.0.disk.clone();
-        let ended = tokio::task::spawn_blocking(move || disk.end()).await;
-        if ended.is_err() {
+        let ended = tokio::task::spawn_blocking(move || disk.end());
+        self.0.report().await;
+        if ended.await.is_err() {
             tracing::error!("the keys may not be there after the restart");
         }
         let endpoint = self.0.endpoint.load(Ordering::Relaxed);
@@ -225,17 +227,38 @@ impl Source for Remote {
     }
 
     fn figures(&self) -> SourceFigures {
+        let Counted {
+            streams,
+            snapshots,
+            refused,
+            repeated,
+            flaws,
+        } = self.counted();
         SourceFigures {
+            streams,
+            snapshots,
+            refused,
+            repeated,
+            flaws,
             state_errors: self.disk_errors(),
         }
     }
 
-    fn settle(&self, _key: &PresentedKey<'_>, _secret: &SecretDigest, found: KeyLookup) -> Settled {
-        let denies = self.0.config.on_stale == OnStale::Deny;
-        if denies && self.0.is_stale((self.0.clock)()) {
-            return Settled::Now(KeyLookup::Unavailable);
+    fn lasts(&self) -> Duration {
+        match self.0.config.on_stale {
+            OnStale::Serve => Duration::MAX,
+            OnStale::Deny => self.0.lasts((self.0.clock)()),
         }
-        Settled::Now(found)
+    }
+
+    fn settle(&self, _key: &PresentedKey<'_>, _secret: &SecretDigest, found: KeyLookup) -> Settled {
+        let holds = match (self.0.config.on_stale, &found) {
+            (OnStale::Deny, _) => !self.lasts().is_zero(),
+            // It may have been made since.
+            (OnStale::Serve, KeyLookup::Unknown) => !self.0.is_stale((self.0.clock)()),
+            (OnStale::Serve, KeyLookup::Found { .. } | KeyLookup::Unavailable) => true,
+        };
+        Settled::Now(if holds { found } else { KeyLookup::Unavailable })
     }
 }
 
@@ -278,6 +301,13 @@ impl Shared {
         staleness.is_none_or(|staleness| staleness > self.config.max_staleness)
     }
 
+    /// How long a copy that is refused when it is stale may still be acted on.
+    fn lasts(&self, now: Moment) -> Duration {
+        let most = self.config.max_staleness.saturating_sub(CUT_TIME);
+        let staleness = self.staleness(now);
+        staleness.map_or(Duration::ZERO, |staleness| most.saturating_sub(staleness))
+    }
+
     fn status(&self) -> SourceStatus {
         let now = (self.clock)();
         let runs = now.steady.saturating_sub(self.began);
@@ -298,7 +328,10 @@ impl Shared {
                 (false, false) => "retrying",
             },
             staleness: self.staleness(now).unwrap_or(unknown),
-            usable: !is_stale || self.config.on_stale == OnStale::Serve,
+            usable: match self.config.on_stale {
+                OnStale::Serve => true,
+                OnStale::Deny => !self.lasts(now).is_zero(),
+            },
         }
     }
 

@@ -42,6 +42,16 @@ pub struct KeyFigures {
     pub cache_unknown: u64,
     /// Uses that were not counted.
     pub usage_dropped: u64,
+    /// Streams of changes that were followed.
+    pub sync_streams: u64,
+    /// Snapshots that were put in place.
+    pub sync_snapshots: u64,
+    /// Snapshots that were refused.
+    pub sync_refused: u64,
+    /// Changes that came again.
+    pub sync_repeated: u64,
+    /// Times that something was missing or damaged.
+    pub sync_flaws: u64,
     /// Steps on the copy on disk that failed.
     pub state_errors: u64,
 }
@@ -64,6 +74,7 @@ pub struct Metrics {
     connections: IntGauge,
     access_log_dropped: IntCounter,
     usage_dropped: IntCounter,
+    sync: IntCounterVec,
     state_errors: IntCounter,
     /// Scrapes at the same time would both add the same difference.
     scrape: Mutex<()>,
@@ -110,6 +121,7 @@ impl Metrics {
                 &registry,
                 IntCounter::with_opts(opts(&table::USAGE_DROPPED)),
             ),
+            sync: register(&registry, counter_vec(&table::SYNC)),
             state_errors: register(&registry, IntCounter::with_opts(opts(&table::STATE_ERRORS))),
             scrape: Mutex::new(()),
             registry,
@@ -171,6 +183,15 @@ impl Metrics {
         catch_up(&self.changes, figures.changes);
         catch_up(&self.usage_dropped, figures.usage_dropped);
         catch_up(&self.state_errors, figures.state_errors);
+        for (event, count) in [
+            ("stream", figures.sync_streams),
+            ("snapshot", figures.sync_snapshots),
+            ("refused", figures.sync_refused),
+            ("repeated", figures.sync_repeated),
+            ("flaw", figures.sync_flaws),
+        ] {
+            catch_up(&self.sync.with_label_values(&[event]), count);
+        }
         for (result, count) in [
             ("hit", figures.cache_hits),
             ("stale", figures.cache_stale),

@@ -89,13 +89,15 @@ table! {
     CHANGES = "keyward_changes_total", Kind::Counter, [],
         "Changes of keys that were applied.";
     STREAMS_ENDED = "keyward_streams_ended_total", Kind::Counter, [],
-        "Answers that were cut because their key was revoked or they outlived a limit.";
+        "Answers that were cut because their key died, or the keys became too stale to say so, or they outlived a limit.";
     CONNECTIONS = "keyward_connections", Kind::Gauge, [],
         "Open connections from clients.";
     ACCESS_LOG_DROPPED = "keyward_access_log_dropped_total", Kind::Counter, [],
         "Access-log lines that were lost because the log could not be written as fast as requests came.";
     USAGE_DROPPED = "keyward_usage_dropped_total", Kind::Counter, [],
         "Uses of keys that were not counted because too many keys were in use between two flushes.";
+    SYNC = "keyward_sync_total", Kind::Counter, ["event"],
+        "With control planes elsewhere: `stream`, changes came from one; `snapshot`, the keys were taken over whole; `refused`, a snapshot was not, because it is older or of a history that was left; `repeated`, a change came again; `flaw`, something was missing or damaged.";
     STATE_ERRORS = "keyward_state_errors_total", Kind::Counter, [],
         "Steps on the gateway's copy of the keys on disk that failed; it is served all the same, and kept again when the disk takes it.";
     BUILD_INFO = "keyward_build_info", Kind::Gauge, ["version"],

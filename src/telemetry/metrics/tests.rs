@@ -141,6 +141,11 @@ fn figures_of_the_keys_are_taken_over_once() {
         cache_misses: 2,
         cache_unknown: 5,
         usage_dropped: 6,
+        sync_streams: 8,
+        sync_snapshots: 9,
+        sync_refused: 10,
+        sync_repeated: 11,
+        sync_flaws: 12,
         state_errors: 7,
     };
     metrics.render(&figures);
@@ -155,6 +160,11 @@ fn figures_of_the_keys_are_taken_over_once() {
         ("keyward_key_cache_total{result=\"miss\"}", "2"),
         ("keyward_key_cache_total{result=\"unknown\"}", "5"),
         ("keyward_usage_dropped_total ", "6"),
+        ("keyward_sync_total{event=\"stream\"}", "8"),
+        ("keyward_sync_total{event=\"snapshot\"}", "9"),
+        ("keyward_sync_total{event=\"refused\"}", "10"),
+        ("keyward_sync_total{event=\"repeated\"}", "11"),
+        ("keyward_sync_total{event=\"flaw\"}", "12"),
         ("keyward_state_errors_total ", "7"),
     ] {
         assert_eq!(line(&text, start), Some(value), "{start}");

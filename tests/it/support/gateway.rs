@@ -9,8 +9,9 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 use keyward::authz::{
     CredentialRules, CredentialSource, FamilyRequirements, ForwardKey, KeyDigest, KeyId, KeyRecord,
-    KeyStatus, MatchOptions, OrgRequirement, Owner, Policy, RawGrants, Requirement, Revision,
-    RoutePattern, RouteSpec, RouteTable, Rulebook, Template, Tenant, Timestamp, UserTokens,
+    KeyStatus, MatchOptions, OrgRequirement, Owner, Policy, PresentedKey, RawGrants, Requirement,
+    Revision, RoutePattern, RouteSpec, RouteTable, Rulebook, Template, Tenant, Timestamp,
+    UserTokens,
 };
 use keyward::proxy::{
     Balance, BindError, Ceilings, Clock, Config, Endpoint, ErrorStyle, Gateway, IdentityConfig,
@@ -97,6 +98,14 @@ impl Setup {
 
     pub fn source(mut self, source: CredentialSource) -> Self {
         self.credentials.sources.push(source);
+        self
+    }
+
+    /// The usual keys, of another source.
+    pub fn with_source(mut self, source: Arc<dyn Source>) -> Self {
+        let replica = Replica::new(replica::Config::default());
+        replica.load(&mut Keys).unwrap();
+        self.followed = Some((replica, source));
         self
     }
 
@@ -370,6 +379,26 @@ impl TestGateway {
         self.put(record, secrets).await;
     }
 
+    /// Has the one key as it is imported: by the SHA-256 of its secret.
+    pub async fn import(&self) {
+        let shown = PresentedKey::parse(KEY.as_bytes()).unwrap();
+        let digest = SecretDigest::Sha256(shown.sha256());
+        let retired_at = None;
+        let secrets = vec![Secret { digest, retired_at }];
+        self.put(record("key-1", KeyStatus::Active), secrets).await;
+    }
+
+    /// Takes the one key away and gives its secret to another.
+    pub async fn hand_on(&self) {
+        let mut record = record("key-9", KeyStatus::Active);
+        record.revision = Revision(self.around.revision.load(Ordering::SeqCst) + 1);
+        let entry = SecretEntry {
+            record: Arc::new(record),
+            secrets: vec![secret(KEY, None)],
+        };
+        self.apply(vec![entry], vec![KeyId::new("key-1")]).await;
+    }
+
     /// Takes the one key away.
     pub async fn remove_key(&self) {
         self.apply(Vec::new(), vec![KeyId::new("key-1")]).await;
@@ -386,13 +415,16 @@ impl TestGateway {
 
     async fn apply(&self, put: Vec<SecretEntry>, removed: Vec<KeyId>) {
         let revision = self.around.revision.fetch_add(1, Ordering::SeqCst) + 1;
-        self.around.replica.apply(&Change {
+        let change = Change {
             previous: Revision(revision - 1),
             revision: Revision(revision),
             put,
             removed,
-        });
-        self.gateway.reaper().end_dead(|_| true).await;
+        };
+        self.around.replica.apply(&change);
+        let ids = change.put.iter().map(|entry| &entry.record.id);
+        let concerned = ids.chain(&change.removed).collect();
+        self.gateway.reaper().end_dead_of(&concerned).await;
     }
 
     /// The lines of the access log, once there are so many. An exchange ends a little after its answer is read.
