@@ -3,13 +3,16 @@
 
 use std::time::Duration;
 
-use keyward::authz::{KeyStatus, Revision};
-use keyward::replica::Source as _;
+use keyward::authz::{KeyLookup, KeyStatus, PresentedKey, Revision};
+use keyward::replica::remote::disk;
+use keyward::replica::{self, Replica, Settled, Source as _};
 use keyward::wire::sync::{Message, OnStale, encode_change};
-use keyward::wire::{Change, Epoch};
+use keyward::wire::{Change, Epoch, SecretDigest};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::remote_support::{Control, EPOCH, Following, Hands, config, entry, follow, id, put};
+use crate::remote_support::{
+    Control, EPOCH, Following, Hands, MAX_STALENESS, TOKEN, config, entry, follow, id, put,
+};
 
 const ACTIVE: KeyStatus = KeyStatus::Active;
 const REVOKED: KeyStatus = KeyStatus::Revoked;
@@ -109,6 +112,19 @@ async fn what_is_missing_or_altered_is_not_applied_and_a_snapshot_is_fetched() {
     drop(changes);
 }
 
+/// A page of somebody on the way says nothing of the keys: a fleet that has seen one needs no snapshots.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_answer_of_a_control_plane_is_no_flaw() {
+    let (mut control, following) = following().await;
+    for _ in 0..3 {
+        control.asked_after(5).await.refuse(200).await;
+    }
+    control.asked_after(5).await.refuse(302).await;
+    let _stream = control.asked_after(5).await.open().await;
+    control.acknowledged(5).await;
+    assert_eq!(following.remote.counted().flaws, 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_that_breaks_off_replaces_nothing() {
     let (mut control, following) = following().await;
@@ -199,12 +215,43 @@ async fn a_copy_on_disk_serves_at_once_and_is_gone_on_from() {
         last.refuse(204).await;
     };
     tokio::join!(before.remote.end(), goodbye);
+    // What would not be kept any more is not taken any more.
+    stream.hung_up().await;
     let after = follow(settings, &hands);
     assert_eq!(
         (after.revision(), after.status_of(2)),
         (Some(6), Some(REVOKED))
     );
     control.asked_after(6).await;
+}
+
+/// What becomes of a key that the copy does not have.
+fn settled(following: &Following) -> KeyLookup {
+    let key = "iak_acme_0b5e3b1c-7a0e-4b5f-9a53-0f2c9a1d2e3f";
+    let key = PresentedKey::parse(key.as_bytes()).unwrap();
+    let secret = SecretDigest::Blake3(key.digest(None));
+    match following.remote.settle(&key, &secret, KeyLookup::Unknown) {
+        Settled::Now(lookup) => lookup,
+        Settled::Ask(_) => panic!("nobody is asked"),
+    }
+}
+
+/// Who is killed after that begins with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_acknowledged_when_it_is_on_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let mut control = Control::start().await;
+    let mut settings = config(vec![control.url.clone()]);
+    settings.state = Some(state.clone());
+    let _following = follow(settings, &Hands::default());
+    let entries = (0..20_000).map(|number| entry(number, ACTIVE)).collect();
+    control.give(EPOCH, 5, entries).await;
+    let _stream = control.asked_after(5).await.open().await;
+    control.acknowledged(5).await;
+    let found = Replica::new(replica::Config::default());
+    let kept = disk::look(&state, &[TOKEN.to_owned()], None, &*found);
+    assert_eq!(kept.unwrap().map(|kept| kept.at.revision.0), Some(5));
 }
 
 /// S16.
@@ -222,8 +269,17 @@ async fn an_outage_ends_in_refusal_only_where_that_is_wanted() {
         stream.heartbeat(5, ack.tag).await;
         control.acknowledged(5).await;
         assert!(following.remote.status().usable);
+        let denies = on_stale == OnStale::Deny;
+        let lasts = following.remote.lasts();
+        assert_eq!(lasts <= MAX_STALENESS, denies, "{lasts:?}");
+        assert!(!lasts.is_zero());
+        assert!(matches!(settled(&following), KeyLookup::Unknown));
         drop(stream);
-        hands.forward(Duration::from_secs(61));
+        // What goes on ends a little before the lease does.
+        hands.forward(MAX_STALENESS - Duration::from_millis(40));
+        assert_eq!(following.remote.lasts().is_zero(), denies);
+        hands.forward(Duration::from_secs(1));
+        assert!(matches!(settled(&following), KeyLookup::Unavailable));
         let status = following.remote.status();
         assert_eq!(
             (status.state, status.usable),

@@ -12,7 +12,7 @@ use keyward::replica::remote::{Access, Config, Remote};
 use keyward::replica::{self, Moment, MomentClock, Replica};
 use keyward::wire::sync::{self, Ack, FrameWriter, Message, OnStale, UsageReport, encode_change};
 use keyward::wire::{Change, Epoch, Secret, SecretDigest, SecretEntry};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -21,6 +21,8 @@ use crate::support::upstream::receive;
 
 /// What the gateway shows.
 pub const TOKEN: &str = "the-token-of-a-gateway-of-the-tests";
+/// From this age on the copy of the gateway is stale.
+pub const MAX_STALENESS: Duration = Duration::from_secs(60);
 /// The history that scripts tell.
 pub const EPOCH: Epoch = Epoch(0xe1);
 
@@ -233,6 +235,12 @@ impl Stream {
         let _ = self.stream.write_all(bytes).await;
     }
 
+    /// Returns when the gateway has hung up.
+    pub async fn hung_up(&mut self) {
+        let mut byte = [0];
+        while matches!(self.stream.read(&mut byte).await, Ok(1)) {}
+    }
+
     pub async fn say(&mut self, message: &Message) {
         let bytes = self.frames(&[message.encode()]);
         self.write(&bytes).await;
@@ -283,7 +291,7 @@ pub fn config(urls: Vec<String>) -> Config {
         },
         name: "edge".to_owned(),
         state: None,
-        max_staleness: Duration::from_secs(60),
+        max_staleness: MAX_STALENESS,
         on_stale: OnStale::Serve,
     }
 }

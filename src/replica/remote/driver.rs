@@ -34,6 +34,8 @@ pub(super) struct Driver {
     load: Option<Load>,
     /// What is in force and perhaps not settled.
     unsettled: Unsettled,
+    /// What is settled and not told, because it is not on disk yet.
+    settled: Option<Position>,
     events: VecDeque<Event>,
     /// Why the last exchange failed, for people.
     cause: Option<String>,
@@ -64,6 +66,7 @@ enum Came {
     Answer(Exchange, Result<Box<Response>, Fault>),
     Piece(Exchange, Vec<u8>),
     End(Exchange, Fault),
+    Kept,
     Time,
 }
 
@@ -77,6 +80,7 @@ impl Driver {
             acknowledging: None,
             load: None,
             unsettled: Unsettled::Nothing,
+            settled: None,
             events: VecDeque::new(),
             cause: None,
             said: None,
@@ -96,8 +100,13 @@ impl Driver {
                 Came::Answer(exchange, Err(fault)) | Came::End(exchange, fault) => {
                     self.ended(exchange, fault).await;
                 }
-                Came::Piece(exchange, piece) => self.read(exchange, &piece).await,
+                Came::Piece(exchange, piece) => {
+                    self.read(exchange, &piece).await;
+                    // Where something comes all the time, nothing else tells that time passes.
+                    self.handle(Event::Tick).await;
+                }
                 Came::Time => self.handle(Event::Tick).await,
+                Came::Kept => {}
             }
             self.settle().await;
             self.shared.publish(&self.follower);
@@ -111,6 +120,7 @@ impl Driver {
         tokio::select! {
             biased;
             (tag, answered) = answer(&mut self.acknowledging) => Came::Acknowledged(tag, answered),
+            () = self.shared.disk.caught_up(), if self.settled.is_some() => Came::Kept,
             came = self.under_way.next() => came,
             () = tokio::time::sleep(wait.min(LOOK_MAX)) => Came::Time,
         }
@@ -242,19 +252,32 @@ impl Driver {
         }
     }
 
-    /// Waits until nothing goes on that what was applied put an end to.
+    /// Waits until nothing goes on that what was applied put an end to, and tells so once it would be there after a
+    /// restart.
     async fn settle(&mut self) {
         match std::mem::take(&mut self.unsettled) {
-            Unsettled::Nothing => return,
-            Unsettled::Changes(change) => self.sink.settle(&change).await,
-            Unsettled::Everything => self.sink.settle_all().await,
+            Unsettled::Nothing => {}
+            Unsettled::Changes(change) => {
+                self.sink.settle(&change).await;
+                self.settled = self.position();
+            }
+            Unsettled::Everything => {
+                self.sink.settle_all().await;
+                self.settled = self.position();
+            }
         }
-        // Nothing was applied meanwhile: it happens here.
-        if let Some(snapshot) = self.shared.replica.pin() {
-            let (epoch, revision) = (snapshot.epoch(), snapshot.revision());
-            let settled = Event::Settled(Position { epoch, revision });
-            self.handle(settled).await;
+        if !self.shared.disk.is_behind()
+            && let Some(settled) = self.settled.take()
+        {
+            self.handle(Event::Settled(settled)).await;
         }
+    }
+
+    /// Where the copy is: whatever is applied is applied here, in turn.
+    fn position(&self) -> Option<Position> {
+        let snapshot = self.shared.replica.pin()?;
+        let (epoch, revision) = (snapshot.epoch(), snapshot.revision());
+        Some(Position { epoch, revision })
     }
 
     fn say(&mut self, notice: Notice) {

@@ -6,6 +6,10 @@ use super::event::{Action, Why};
 use crate::wire::SecretEntry;
 use crate::wire::sync::{Assembly, Position};
 
+/// A snapshot may have to be waited for, when others are being given one.
+const SNAPSHOT_SILENCE_MAX: Duration = Duration::from_secs(15);
+/// For a whole snapshot, which a control plane gives up by then as well.
+const SNAPSHOT_TIME_MAX: Duration = Duration::from_secs(10 * 60);
 /// For a message that comes in pieces.
 const MESSAGE_TIME: Duration = Duration::from_secs(30);
 
@@ -50,6 +54,12 @@ impl Fetch {
             life: Life::new(asked),
             begun: None,
         }
+    }
+
+    /// When it is given up, unless more of it comes, or by when at the latest.
+    pub(super) fn ends(&self) -> Duration {
+        let silent = self.life.ends(SNAPSHOT_SILENCE_MAX);
+        silent.min(self.asked + SNAPSHOT_TIME_MAX)
     }
 }
 

@@ -20,8 +20,6 @@ use crate::wire::{Change, Epoch};
 const HEAD_TIME: Duration = Duration::from_secs(5);
 /// Three heartbeats: a stream of changes from which nothing comes for so long is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
-/// A snapshot may have to be waited for, when others are being given one.
-const SNAPSHOT_SILENCE_MAX: Duration = Duration::from_secs(15);
 /// A stream that does not confirm the copy is given up after half the staleness that is allowed, and not before this.
 const UNCONFIRMED_MIN: Duration = Duration::from_secs(3);
 /// From one acknowledgement to the next: with many changes a second, one answers for several.
@@ -125,7 +123,7 @@ impl Follower {
                 let due = self.to_acknowledge().map(|_| self.acknowledges_from);
                 Some(due.unwrap_or(Duration::MAX).min(self.dead_at(stream)))
             }
-            State::Fetching(fetch) => Some(fetch.life.ends(SNAPSHOT_SILENCE_MAX)),
+            State::Fetching(fetch) => Some(fetch.ends()),
             State::Loading { .. } => None,
         }
     }
@@ -270,7 +268,7 @@ impl Follower {
         if self.fetched {
             self.leave(Why::Ended(Ended::SnapshotNeeded), now);
         } else {
-            self.actions.push(Action::HangUp);
+            self.hang_up();
             self.ask(now);
         }
     }
@@ -286,10 +284,17 @@ impl Follower {
         self.leave(why, now);
     }
 
+    /// Of the exchange that is under way, and of its acknowledgement, nothing more is heard.
+    fn hang_up(&mut self) {
+        self.actions.push(Action::HangUp);
+        self.exchange += 1;
+        self.acknowledging = None;
+    }
+
     /// Gives a control plane up for now, and turns to the next in a while.
     fn leave(&mut self, why: Why, now: Moment) {
         let endpoint = self.endpoints.current();
-        self.actions.push(Action::HangUp);
+        self.hang_up();
         self.actions
             .push(Action::Say(Notice::Lost { endpoint, why }));
         let retry_after = match why {
@@ -298,8 +303,6 @@ impl Follower {
             Why::Nonsense | Why::NotAccepted | Why::NotLoaded => None,
         };
         let until = now.steady + self.endpoints.failed(retry_after);
-        self.exchange += 1;
-        self.acknowledging = None;
         self.state = State::Waiting { until };
     }
 

@@ -189,7 +189,7 @@ impl Link {
             StatusCode::OK if is_ours => Ok(response),
             StatusCode::CONFLICT => Err(fault(Ended::SnapshotNeeded, &response)),
             StatusCode::PRECONDITION_FAILED => Err(fault(Ended::OtherPepper, &response)),
-            StatusCode::OK => Err(fault(Ended::Damaged, &response)),
+            // Also what somebody on the way answers, which says nothing of the keys.
             _ => Err(fault(Ended::Refused(retry_after(&response)), &response)),
         }
     }
@@ -308,9 +308,14 @@ fn read(path: &Path) -> Result<Vec<u8>, InvalidAccess> {
 }
 
 fn fault(ended: Ended, response: &Response) -> Fault {
+    let status = response.status();
+    let cause = match status {
+        StatusCode::OK => "what answers is no control plane".to_owned(),
+        _ => format!("it answers {}", status.as_u16()),
+    };
     Fault {
         ended,
-        cause: Some(format!("it answers {}", response.status().as_u16())),
+        cause: Some(cause),
     }
 }
 

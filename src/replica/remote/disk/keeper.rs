@@ -6,10 +6,13 @@
 
 use std::fs;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
 
 use super::journal::Journal;
 use super::place::{Lock, Place, log_refused};
@@ -20,7 +23,7 @@ use super::{Kept, load, written};
 use crate::authz::Timestamp;
 use crate::replica::{Replica, Snapshot};
 use crate::wire::sync::Position;
-use crate::wire::{Change, ChangeSink};
+use crate::wire::{Change, ChangeSink, Epoch};
 
 /// A journal may be this part of its snapshot, within bounds: it is what a start has to read beside it.
 const JOURNAL_PART: u64 = 4;
@@ -43,6 +46,8 @@ pub(super) struct Keeper {
     replica: Arc<Replica>,
     state: Mutex<State>,
     wake: Condvar,
+    /// See [`super::Disk::is_behind`].
+    is_behind: watch::Sender<bool>,
     errors: AtomicU64,
 }
 
@@ -78,11 +83,16 @@ pub(super) fn begin(keeper: &Arc<Keeper>) {
     let running = Arc::clone(keeper);
     let spawned = thread::Builder::new()
         .name("keep-keys".to_owned())
-        .spawn(move || running.run());
+        .spawn(move || {
+            // However it ends, nobody waits for it: a panic is in the log.
+            let _ended = catch_unwind(AssertUnwindSafe(|| running.run()));
+            running.give_up();
+        });
     match spawned {
         Ok(thread) => keeper.state().thread = Some(thread),
         Err(error) => {
             tracing::error!(%error, "no thread for keeping the keys on disk: they are not kept");
+            keeper.give_up();
         }
     }
 }
@@ -99,7 +109,7 @@ pub(super) fn end(keeper: &Keeper) {
         // If it panicked, that is in the log.
         let _ = thread.join();
     }
-    keeper.state().lock = None;
+    keeper.give_up();
 }
 
 impl Keeper {
@@ -119,6 +129,7 @@ impl Keeper {
             replica,
             state: Mutex::new(state),
             wake: Condvar::new(),
+            is_behind: watch::Sender::new(false),
             errors: AtomicU64::new(0),
         }
     }
@@ -128,8 +139,32 @@ impl Keeper {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn tombstones(&self) -> Tombstones {
-        self.state().tombstones.clone()
+    /// From now on another process may write, and this one does not.
+    fn give_up(&self) {
+        let mut state = self.state();
+        state.journal = None;
+        state.next = None;
+        state.lock = None;
+        self.is_behind.send_replace(false);
+    }
+
+    pub(super) fn behind(&self) -> watch::Receiver<bool> {
+        self.is_behind.subscribe()
+    }
+
+    /// Those that hold for a state of this history, which is to take the place of the present one.
+    pub(super) fn tombstones(&self, of: Epoch) -> Tombstones {
+        let (mut tombstones, latest) = {
+            let state = self.state();
+            (state.tombstones.clone(), state.latest)
+        };
+        let former = self.replica.pin().filter(|before| before.epoch() != of);
+        if let Some(before) = former {
+            // Where no time was told yet, long ago is right for what is over.
+            let now = latest.unwrap_or(Timestamp::from_millis(0));
+            tombstones.leave(&before, of, now);
+        }
+        tombstones
     }
 
     pub(super) fn errors(&self) -> u64 {
@@ -198,6 +233,8 @@ impl Keeper {
         state.journal = None;
         state.next = None;
         state.is_due = true;
+        let is_kept = state.lock.is_some() && state.retry.is_none();
+        self.is_behind.send_replace(is_kept);
         self.wake.notify_one();
     }
 
@@ -265,6 +302,7 @@ impl Keeper {
     /// Counts a refusal of the disk, and says it once.
     fn refused(&self, state: &mut State, error: &io::Error) {
         self.errors.fetch_add(1, Ordering::Relaxed);
+        self.is_behind.send_replace(false);
         let retry = state.retry;
         if retry.is_none() {
             let directory = self.place.as_ref().map(|place| place.directory.display());
@@ -436,6 +474,7 @@ impl Keeper {
         let mut state = self.state();
         if let Some(next) = state.next.take() {
             state.journal = Some(next);
+            self.is_behind.send_replace(false);
         }
         Ok(())
     }

@@ -121,9 +121,9 @@ impl Disk {
         kept
     }
 
-    /// `source`, in which those secrets are dead that this gateway saw die in another history than its.
+    /// `source`, in which those secrets are dead that this gateway knows to have died in another history than its.
     pub fn burying<'s>(&self, source: &'s mut dyn KeySource) -> Burying<'s> {
-        let tombstones = self.keeper.tombstones();
+        let tombstones = self.keeper.tombstones(source.epoch());
         Burying { source, tombstones }
     }
 
@@ -141,6 +141,18 @@ impl Disk {
     /// All of it was current at this time, by the calendar.
     pub fn confirmed(&self, at: Timestamp) {
         self.keeper.confirmed(at);
+    }
+
+    /// Whether a whole state was loaded that is not on disk and will be, unless the disk refuses it.
+    pub fn is_behind(&self) -> bool {
+        *self.keeper.behind().borrow()
+    }
+
+    /// Returns when that is not so.
+    pub async fn caught_up(&self) {
+        let mut behind = self.keeper.behind();
+        // The sender lives as long as this.
+        let _caught_up = behind.wait_for(|is_behind| !is_behind).await;
     }
 
     /// Steps that the disk has refused since the start.

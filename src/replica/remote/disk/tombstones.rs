@@ -1,5 +1,5 @@
-//! The secrets that this gateway saw die. When a control plane comes back with an older database, under another epoch,
-//! they stay dead until somebody puts their keys anew.
+//! The secrets that this gateway knows to have died. When a control plane comes back with an older database, under
+//! another epoch, they stay dead until somebody puts their keys anew.
 //!
 //! Bounded in number and age. It knows no file.
 
@@ -107,11 +107,28 @@ impl Tombstones {
         }
     }
 
-    /// Takes note of a whole state that came after `before`, of the same epoch.
+    /// Takes note of what is dead in `before`, which a state of the history `to` takes the place of. What died in that
+    /// one before it was left may live there by now, because the state is older: it has died here as well.
+    pub(super) fn leave(&mut self, before: &Snapshot, to: Epoch, now: Timestamp) {
+        let epoch = before.epoch();
+        for (died_in, _) in self.by_digest.values_mut().filter(|(of, _)| *of == to) {
+            *died_in = epoch;
+        }
+        for entry in before.entries() {
+            for secret in &entry.secrets {
+                if let Some(at) = death(&entry, secret, now) {
+                    let digest = secret.digest;
+                    self.insert(Tombstone { digest, epoch, at });
+                }
+            }
+        }
+    }
+
+    /// Takes note of a whole state that came after `before`.
     pub(super) fn replaced(&mut self, before: &Snapshot, after: &Snapshot, now: Timestamp) {
         let epoch = after.epoch();
         if before.epoch() != epoch {
-            return;
+            return self.leave(before, epoch, now);
         }
         self.by_digest.retain(|digest, (died_in, _)| {
             let lives = || after.find(digest).is_some_and(|found| found.is_live());

@@ -231,6 +231,46 @@ fn a_gap_is_not_applied_and_after_a_second_one_a_snapshot_is_asked_for() {
     assert_eq!(bench.follower.counted().flaws, 2);
 }
 
+/// Whose acknowledgement is given up with the stream is not waited for on the next.
+#[test]
+fn where_a_snapshot_is_needed_in_between_what_it_brings_is_acknowledged() {
+    let mut bench = Bench::following(position(1, 5));
+    let resync = bench.hear(Message::Resync);
+    assert!(matches!(
+        resync[..],
+        [Action::HangUp, Action::Ask { after: None, .. }]
+    ));
+    bench.tell(Event::Opened);
+    bench.snapshot(position(2, 9));
+    bench.hear(Message::End { keys: 0 });
+    bench.handle(Event::Loaded(true));
+    bench.tell(Event::Opened);
+    bench.now += SECOND;
+    let settled = bench.handle(Event::Settled(position(2, 9)));
+    assert_eq!(acknowledged(&settled), [position(2, 9)]);
+}
+
+#[test]
+fn a_snapshot_that_drips_is_given_up() {
+    let mut bench = Bench::new(None);
+    bench.tick();
+    bench.tell(Event::Opened);
+    bench.hear(Message::Begin {
+        epoch: Epoch(1),
+        revision: Revision(5),
+        keys: u64::MAX,
+    });
+    let mut given_up = None;
+    while given_up.is_none() {
+        bench.now += 10 * SECOND;
+        assert!(bench.now <= 700 * SECOND, "it is waited for");
+        let mut actions = bench.hear(Message::Put(Vec::new()));
+        actions.extend(bench.tick());
+        given_up = lost(&actions);
+    }
+    assert_eq!(given_up, Some((0, Why::Silent)));
+}
+
 #[test]
 fn what_was_begun_on_one_stream_is_not_finished_on_another() {
     let mut bench = Bench::following(position(1, 5));

@@ -384,10 +384,11 @@ impl World {
             } => return self.deliver(connection, delivery),
             Happening::Answered { node, life, tag } => {
                 let it = &mut self.nodes[node];
+                // Of one that was given up nothing is heard.
                 if it.life == life && it.acknowledging == Some(tag) {
                     it.acknowledging = None;
+                    return self.tell(node, life, Event::Acknowledged(tag));
                 }
-                return self.tell(node, life, Event::Acknowledged(tag));
             }
             Happening::Tick { node, life } => {
                 self.nodes[node].ticks_at = None;

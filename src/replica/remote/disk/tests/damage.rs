@@ -25,7 +25,7 @@ fn written() -> tempfile::TempDir {
 
 /// What is made of the directory as it is now.
 fn found(directory: &Path) -> Option<u64> {
-    let replica = Replica::new(Config::default());
+    let replica = fresh();
     let looked = look(directory, &[TOKEN.to_owned()], &*replica);
     let Ok(Some(kept)) = looked else {
         assert!(replica.pin().is_none(), "what is refused is not served");
@@ -57,7 +57,7 @@ fn damaged(whole: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 fn what_was_kept_under_another_pepper_is_not_believed() {
     let directory = written();
     let look = |pepper: Option<&Pepper>| {
-        let replica = Replica::new(Config::default());
+        let replica = fresh();
         disk::look(directory.path(), &[TOKEN.to_owned()], pepper, &*replica)
     };
     assert!(look(None).unwrap().is_some());
@@ -114,11 +114,7 @@ fn another_version_another_kind_and_another_state_are_refused() {
     let (kept_snapshot, kept_journal) = (fs::read(&snapshot).unwrap(), fs::read(&journal).unwrap());
     let newer = String::from_utf8_lossy(&kept_snapshot[..19]).replace('1', "2");
     fs::write(&snapshot, [newer.as_bytes(), &kept_snapshot[19..]].concat()).unwrap();
-    let error = look(
-        directory.path(),
-        &[TOKEN.to_owned()],
-        &*Replica::new(Config::default()),
-    );
+    let error = look(directory.path(), &[TOKEN.to_owned()], &*fresh());
     assert!(error.unwrap_err().to_string().contains("another version"));
     fs::write(&snapshot, &kept_journal).unwrap();
     assert_eq!(found(directory.path()), None);
@@ -150,11 +146,7 @@ fn what_is_open_to_others_is_refused_by_its_name() {
     fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     assert_eq!(found(directory.path()), Some(LAST));
     fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
-    let open = Disk::open(
-        Some(directory.path()),
-        &[TOKEN.to_owned()],
-        &Replica::new(Config::default()),
-    );
+    let open = Disk::open(Some(directory.path()), &[TOKEN.to_owned()], &fresh());
     let error = open.unwrap_err().to_string();
     assert!(
         error.contains(&directory.path().display().to_string()),
@@ -163,11 +155,7 @@ fn what_is_open_to_others_is_refused_by_its_name() {
     fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).unwrap();
     // Only the superuser can give files away.
     if std::os::unix::fs::chown(&path, Some(1), None).is_ok() {
-        let looked = look(
-            directory.path(),
-            &[TOKEN.to_owned()],
-            &*Replica::new(Config::default()),
-        );
+        let looked = look(directory.path(), &[TOKEN.to_owned()], &*fresh());
         let error = looked.unwrap_err().to_string();
         assert!(error.contains("another user"), "{error}");
     }

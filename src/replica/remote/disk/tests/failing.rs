@@ -43,7 +43,7 @@ fn life(gateway: &Gateway) {
 }
 
 fn kept(directory: &Path) -> Option<u64> {
-    let replica = Replica::new(Config::default());
+    let replica = fresh();
     let kept = look(directory, &[TOKEN.to_owned()], &*replica).expect("never damaged");
     let revision = kept?.at.revision.0;
     assert_eq!(content(&replica.pin().unwrap()), expected(KEYS, revision));
@@ -72,6 +72,9 @@ fn whichever_step_fails_the_copy_is_whole_and_made_good() {
                 "served whatever the disk does"
             );
             let left = kept(directory.path());
+            if count > 3 {
+                assert!(!gateway.disk.is_behind(), "nobody waits for a disk");
+            }
             if count == 1 {
                 gateway.turn();
                 gateway.turn();
@@ -133,7 +136,7 @@ fn a_full_disk_is_said_and_used_again_when_there_is_room() {
 }
 
 fn kept_revision(directory: &Path) -> Option<u64> {
-    let replica = Replica::new(Config::default());
+    let replica = fresh();
     let kept = look(directory, &[TOKEN.to_owned()], &*replica).expect("never damaged");
     kept.map(|kept| kept.at.revision.0)
 }

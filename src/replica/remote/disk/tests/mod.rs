@@ -22,6 +22,14 @@ const TOKEN: &str = "the token of a gateway, long enough";
 const EPOCH: Epoch = Epoch(7);
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
+/// A replica without keys, and with little room for compiled ones, so that many are made in no time.
+fn fresh() -> Arc<Replica> {
+    Replica::new(Config {
+        principals: 1,
+        ..Config::default()
+    })
+}
+
 /// What is there for a gateway without a pepper.
 fn look(
     directory: &Path,
@@ -133,7 +141,7 @@ fn content(snapshot: &Snapshot) -> BTreeMap<String, SecretEntry> {
 
 /// What the state of a revision must be, made without a disk.
 fn expected(keys: u64, revision: u64) -> BTreeMap<String, SecretEntry> {
-    let replica = Replica::new(Config::default());
+    let replica = fresh();
     replica.load(&mut first(keys)).unwrap();
     (2..=revision).for_each(|revision| replica.apply(&step(revision)));
     content(&replica.pin().unwrap())
@@ -152,7 +160,7 @@ impl Gateway {
 
     fn with(directory: &Path, tokens: &[&str], steps: Steps) -> Self {
         let tokens: Vec<String> = tokens.iter().map(ToString::to_string).collect();
-        let replica = Replica::new(Config::default());
+        let replica = fresh();
         let place = Place::make(directory, steps).unwrap();
         let disk = Disk::in_place(Some(place), &tokens, &replica).unwrap();
         Self { replica, disk }
@@ -297,7 +305,7 @@ fn changes_are_kept_while_a_snapshot_is_written() {
     gateway.turn();
     let last = last.load(std::sync::atomic::Ordering::Relaxed);
     assert!(last >= 6, "{last}");
-    let replica = Replica::new(Config::default());
+    let replica = fresh();
     let kept = look(directory.path(), &[TOKEN.to_owned()], &*replica).unwrap();
     assert_eq!(kept.unwrap().at, at(last));
     assert_eq!(content(&replica.pin().unwrap()), expected(20, last));
@@ -408,9 +416,70 @@ fn a_secret_that_was_seen_to_die_stays_dead_in_another_history() {
     assert_eq!(retired(&gateway, 1), Some(Some(NOW)));
 }
 
+/// However it was told, by a change or by a whole state; and whatever comes in place of it, also a history that was left.
+#[test]
+fn what_is_known_to_be_dead_stays_dead_whatever_comes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (gateway, _) = Gateway::restored(directory.path());
+    let mut known = first(4);
+    known.entries[1] = with_status(key(1, 1), KeyStatus::Disabled);
+    gateway.load(known);
+    gateway.apply(&removed(2, 0));
+    for (epoch, revision) in [(8, 1), (7, 1), (7, 2), (9, 1), (7, 1)] {
+        gateway.load(State {
+            epoch: Epoch(epoch),
+            revision,
+            entries: first(4).entries,
+        });
+        let snapshot = gateway.replica.pin().unwrap();
+        for number in 0..4 {
+            let found = snapshot.find(&digest(number)).unwrap();
+            assert_eq!(found.is_live(), number > 1, "{number} in {epoch}");
+        }
+    }
+}
+
+#[test]
+fn a_whole_state_counts_when_it_is_on_disk_with_what_came_since() {
+    let directory = tempfile::tempdir().unwrap();
+    let (gateway, _) = Gateway::restored(directory.path());
+    assert!(!gateway.disk.is_behind());
+    gateway.load(first(3));
+    gateway.apply(&step(2));
+    assert!(gateway.disk.is_behind());
+    gateway.turn();
+    assert!(!gateway.disk.is_behind());
+    gateway.apply(&step(3));
+    assert!(!gateway.disk.is_behind());
+    // Whoever keeps nothing is not waited for.
+    let (other, _) = Gateway::restored(directory.path());
+    other.load(first(3));
+    assert!(!other.disk.is_behind());
+    gateway.load(first(3));
+    gateway.disk.end();
+    assert!(!gateway.disk.is_behind());
+}
+
+/// Whoever may write from then on finds its files as it left them.
+#[test]
+fn who_has_ended_writes_no_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let (gateway, _) = Gateway::restored(directory.path());
+    gateway.load(first(3));
+    gateway.turn();
+    gateway.disk.end();
+    let (next, kept) = Gateway::restored(directory.path());
+    assert_eq!(kept.unwrap().at, at(1));
+    next.apply(&step(2));
+    gateway.apply(&removed(2, 0));
+    next.apply(&step(3));
+    let (_, kept) = Gateway::restored(directory.path());
+    assert_eq!(kept.unwrap().at, at(3));
+}
+
 #[test]
 fn nothing_is_kept_without_a_directory() {
-    let replica = Replica::new(Config::default());
+    let replica = fresh();
     let disk = Disk::open(None, &[TOKEN.to_owned()], &replica).unwrap();
     assert_eq!(disk.restore(&*replica), None);
     replica.load(&mut first(2)).unwrap();

@@ -85,7 +85,7 @@ fn whichever_step_a_process_dies_at_the_copy_is_whole_and_not_older_than_what_it
     for die_at in 0..usize::MAX {
         let (applied, is_whole) = run(directory.path(), die_at);
         at_least = at_least.max(applied);
-        let replica = Replica::new(Config::default());
+        let replica = fresh();
         let kept = look(directory.path(), &[TOKEN.to_owned()], &*replica).expect("never damaged");
         let revision = kept.map_or(0, |kept| kept.at.revision.0);
         assert!(
@@ -122,7 +122,7 @@ fn a_second_process_writes_when_the_first_has_ended_and_never_over_what_is_newer
     second.turn();
     (5..=8).for_each(|revision| first_one.apply(&step(revision)));
     let seen = || {
-        let replica = Replica::new(Config::default());
+        let replica = fresh();
         let kept = look(directory.path(), &[TOKEN.to_owned()], &*replica).unwrap();
         assert_eq!(
             content(&replica.pin().unwrap()),
