@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::control_store::new_key;
 use crate::control_support::{
-    Clock, Plane, Sink, config, directory_at_server, look_into, open, runtime,
+    Clock, Database, Plane, Sink, config, directory_at_server, look_into, open, runtime,
 };
 use crate::support_postgres::{self, OwnServer};
 
@@ -253,6 +253,37 @@ fn connections_at_whose_other_end_nobody_is_any_more_are_replaced() {
     signal("-CONT");
     assert_eq!(list.body["total"], json!(1), "{}", list.raw);
     assert_eq!(made.status, 201, "{}", made.raw);
+}
+
+#[test]
+fn a_server_that_takes_no_writes_any_more_is_no_store_though_nobody_has_tried() {
+    let server = OwnServer::start();
+    let directory = server.directory();
+    let plane = Plane::start_alone(directory.path());
+    let mut database = look_into(directory.path());
+    let set = |database: &mut Database, setting: &str| {
+        database.execute(setting);
+        database.execute("SELECT pg_reload_conf()");
+    };
+    let until_ready = |status: u16| {
+        // Processes of the server read its settings when they come to it.
+        while plane.call("GET", "/readyz", &[], None).status != status {}
+    };
+    until_ready(200);
+    set(
+        &mut database,
+        "ALTER SYSTEM SET default_transaction_read_only = on",
+    );
+    until_ready(503);
+    let refused = plane.admin("POST", KEYS, Some(org_key("a")));
+    refused.refused(503, "ServiceUnavailable");
+    database.execute("SET default_transaction_read_only = off");
+    set(
+        &mut database,
+        "ALTER SYSTEM RESET default_transaction_read_only",
+    );
+    until_ready(200);
+    plane.create("acme", org_key("a"));
 }
 
 #[test]

@@ -177,7 +177,10 @@ impl Keys {
     /// Whether the store answers, and takes what is written.
     pub(super) async fn is_available(&self) -> bool {
         let answers = match self.0.store.readers().acquire().await {
-            Ok(mut connection) => read::revision(&mut connection.conn()).await.is_ok(),
+            Ok(mut connection) => {
+                let is_writable = read::is_writable(&mut connection.conn()).await;
+                is_writable.unwrap_or(false)
+            }
             Err(_) => false,
         };
         answers && self.takes_writes().await

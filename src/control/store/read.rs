@@ -120,6 +120,18 @@ async fn position(
     })
 }
 
+/// Whether it answers, and does not say that it takes no writes, as a server does that has become a copy of another.
+pub(in crate::control) async fn is_writable(connection: &mut Conn<'_>) -> Result<bool, StoreError> {
+    const READ_ONLY: &str = "SELECT current_setting('transaction_read_only') FROM meta";
+    match connection.dialect() {
+        Dialect::Sqlite => revision(connection).await.map(|_| true),
+        Dialect::Postgres => {
+            let is_read_only: String = sql::query(READ_ONLY).fetch_scalar(connection).await?;
+            Ok(is_read_only == "off")
+        }
+    }
+}
+
 /// The last revision committed.
 pub(in crate::control) async fn revision(
     connection: &mut Conn<'_>,
