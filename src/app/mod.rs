@@ -6,6 +6,7 @@
 pub mod admin_token;
 pub mod clock;
 pub mod data;
+pub mod secrecy;
 
 mod alone;
 mod fed;

@@ -26,6 +26,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::app::secrecy;
+use crate::config;
 pub use document::markdown;
 use failure::Failure;
 
@@ -37,7 +39,9 @@ use failure::Failure;
 #[command(name = "keyward", version, arg_required_else_help = true)]
 #[command(after_help = "\
 Try it:   keyward quickstart
-Exit codes: 0 done; 1 it failed, one line on standard error says what and what to do; 2 usage")]
+Exit codes: 0 done; 1 it failed, one line on standard error says what and what to do; 2 usage
+
+KEYWARD_CORE_DUMPS   `allow`: a crash may leave a core, with the secrets that were in memory; without it none is written")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -71,17 +75,31 @@ struct CompletionsArgs {
 
 /// Runs what the process was called with, and says with which code it ends.
 pub fn main() -> ExitCode {
-    let done = match Cli::try_parse() {
-        Ok(Cli { command }) => run(command, &mut io::stdout()),
+    let command = match Cli::try_parse() {
+        Ok(Cli { command }) => command,
         Err(unusual) => return told_by_clap(&unusual),
     };
-    match done {
+    match keep_secrets().and_then(|()| run(command, &mut io::stdout())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             complain(&failure);
             ExitCode::from(failure.code())
         }
+    }
+}
+
+/// Keeps the memory of this process to itself, unless whoever looks for a fault says otherwise.
+fn keep_secrets() -> Result<(), Failure> {
+    const VARIABLE: &str = "KEYWARD_CORE_DUMPS";
+    match config::environment(VARIABLE).as_deref() {
+        Some("allow") => Ok(()),
+        None | Some("") => secrecy::keep_memory_private().map_err(|error| {
+            Failure::told(format!(
+                "core dumps, in which keys would be, cannot be switched off ({error}): set {VARIABLE}=allow to go on with them"
+            ))
+        }),
+        Some(_) => Err(Failure::told(format!("{VARIABLE}: only `allow` means something"))),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It reads what there is to know and decides nothing about requests.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -18,7 +19,8 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::l4::stream::Stream;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::connections::Connections;
@@ -28,7 +30,8 @@ use crate::telemetry::KeyFigures;
 /// What a request to reload must carry, so that no web page can send one.
 const RELOAD_HEADER: HeaderName = HeaderName::from_static("x-keyward-reload");
 
-/// Connections at a time, and how long one may last: a scrape is short.
+/// Connections at a time, and how long one may last: a scrape is short. Where there are so many, the next takes the place
+/// of the oldest, so that whoever takes all of them keeps nobody from asking whether the gateway lives.
 const CONNECTIONS_MAX: usize = 64;
 const CONNECTION_TIME: Duration = Duration::from_secs(60);
 
@@ -60,23 +63,26 @@ impl Ops {
         // Operators are served while the gateway drains, too: their connections know no shut-down.
         let (_never, running) = watch::channel(false);
         let app = Arc::new(HttpServer::new_app(self));
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut open = VecDeque::<AbortHandle>::with_capacity(CONNECTIONS_MAX);
         loop {
-            let (Ok((stream, _)), Ok(place)) = (
-                listener.accept().await,
-                Arc::clone(&places).acquire_owned().await,
-            ) else {
+            let Ok((stream, _)) = listener.accept().await else {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
+            open.retain(|connection| !connection.is_finished());
+            if open.len() >= CONNECTIONS_MAX
+                && let Some(oldest) = open.pop_front()
+            {
+                oldest.abort();
+            }
             let (app, running) = (Arc::clone(&app), running.clone());
-            tokio::spawn(async move {
+            let served = tokio::spawn(async move {
                 let stream = Box::new(Stream::from(stream));
                 let served = app.process_new(stream, &running);
                 // One that lasts longer is cut.
                 let _cut = timeout(CONNECTION_TIME, served).await;
-                drop(place);
             });
+            open.push_back(served.abort_handle());
         }
     }
 
@@ -155,7 +161,9 @@ impl Ops {
             let body = json!({ "error": "a reload needs the header `x-keyward-reload: 1`" });
             return Answer::json(StatusCode::FORBIDDEN, &body);
         }
-        match (self.reload)().await {
+        // By itself: it is carried out whole even where whoever asked is cut.
+        let reloaded = tokio::spawn((self.reload)()).await;
+        match reloaded.unwrap_or_else(|_| Err("the reload broke off".to_owned())) {
             Ok(()) => Answer::json(StatusCode::OK, &json!({ "reloaded": true })),
             Err(why) => {
                 let body = json!({ "reloaded": false, "error": why });

@@ -1,13 +1,15 @@
 //! Who may do what at the control plane: admin tokens, organisation keys without escalation, and nobody else.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use keyward::control::Control;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::plane;
-use crate::control_support::{ADMIN, Answer, Plane};
+use super::{directory, plane};
+use crate::control_support::{ADMIN, Answer, Clock, Plane, config};
 
 const KEYS: &str = "/v2/orgs/acme/api-keys";
 const EXPIRY: &str = "2030-01-01T00:00:00Z";
@@ -671,4 +673,48 @@ fn a_request_names_one_host() {
         );
         assert!(answer.contains("content-type: application/json\r\n"));
     }
+}
+
+/// What `ask` makes of a control plane on a clock that runs ahead whenever nothing else can happen.
+fn on_a_quick_clock<T>(ask: impl AsyncFnOnce(SocketAddr) -> T) -> T {
+    let directory = directory();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().unwrap();
+    runtime.block_on(async {
+        let config = config(directory.path());
+        let control = Control::open(&config, "a test", Clock::new().shared());
+        let control = control.await.unwrap();
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::time::pause();
+        let served = control.serve(listener, std::future::pending(), Duration::ZERO);
+        tokio::select! {
+            asked = ask(address) => asked,
+            served = served => panic!("it ended: {served:?}"),
+        }
+    })
+}
+
+#[test]
+fn whoever_dawdles_is_not_waited_for() {
+    let half_a_body = "content-length: 100\r\n";
+    let validate = format!("{KEYS}/validate");
+    let cases = [
+        (String::new(), ""),
+        ("GET /healthz HTTP/1.1\r\nhost: con".to_owned(), ""),
+        (head("GET", "/healthz", "").trim_end().to_owned(), ""),
+        (head("POST", &validate, half_a_body) + "{", "HTTP/1.1 408 "),
+        (head("GET", "/healthz", ""), "HTTP/1.1 200 "),
+    ];
+    on_a_quick_clock(async |address| {
+        for (sent, expected) in cases {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            stream.write_all(sent.as_bytes()).await.unwrap();
+            // It ends although this end keeps it open.
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with(expected), "{sent:?}: {answer}");
+            assert_eq!(answer.is_empty(), expected.is_empty(), "{sent:?}: {answer}");
+        }
+    });
 }

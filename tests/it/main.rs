@@ -18,6 +18,8 @@ mod config_files;
 #[cfg(feature = "cli")]
 mod config_mistakes;
 #[cfg(feature = "control")]
+mod control_abuse;
+#[cfg(feature = "control")]
 mod control_access;
 #[cfg(feature = "control")]
 mod control_callers;
@@ -72,6 +74,8 @@ mod e2e_process;
 mod e2e_quickstart;
 #[cfg(feature = "cli")]
 mod e2e_run;
+#[cfg(feature = "cli")]
+mod e2e_secrets;
 #[cfg(feature = "cli")]
 mod e2e_support;
 #[cfg(feature = "cli")]

@@ -351,6 +351,32 @@ async fn operators_can_ask_how_it_is() {
 }
 
 #[tokio::test]
+async fn whoever_takes_all_connections_of_operators_keeps_none_of_them() {
+    /// Connections that the ops listener has at a time.
+    const CONNECTIONS_MAX: usize = 64;
+    let upstream = Recorder::start().await;
+    let gateway = Setup::new(upstream.address).start();
+    let address = gateway.gateway.ops_address().unwrap();
+    let mut idle = Vec::new();
+    for sent in ["", "GET /healthz HTT"]
+        .iter()
+        .cycle()
+        .take(2 * CONNECTIONS_MAX)
+    {
+        let mut client = Client::connect(address).await;
+        client.send(sent).await;
+        idle.push(client);
+    }
+    let mut client = Client::connect(address).await;
+    client.send(request("GET /healthz", &[])).await;
+    assert_eq!(client.answer().await.status, 200);
+    // The first ones had to go, without a word.
+    for client in idle.iter_mut().take(CONNECTIONS_MAX) {
+        assert!(client.closed().await.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn a_key_can_be_offered_as_a_subprotocol() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gateway = Setup::new(listener.local_addr().unwrap())

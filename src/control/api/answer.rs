@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -23,24 +24,41 @@ const SILENT: HeaderName = HeaderName::from_static("keyward-silent");
 /// Which preferences were honoured.
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
+/// An answer of JSON that nobody keeps, written once to be given as often as it is asked for.
+pub(super) struct Written {
+    status: StatusCode,
+    body: Bytes,
+}
+
+impl Written {
+    pub(super) fn new(status: StatusCode, body: &impl Serialize) -> Self {
+        let (status, body) = match serde_json::to_vec(body) {
+            Ok(body) => (status, body),
+            Err(error) => {
+                tracing::error!(%error, "an answer of the control plane could not be written");
+                (StatusCode::INTERNAL_SERVER_ERROR, Vec::new())
+            }
+        };
+        let body = body.into();
+        Self { status, body }
+    }
+
+    pub(super) fn give(&self) -> Response {
+        let mut response = Response::new(Body::from(self.body.clone()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
 /// An answer of JSON that nobody keeps.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    let (status, body) = match serde_json::to_vec(body) {
-        Ok(body) => (status, body),
-        Err(error) => {
-            tracing::error!(%error, "an answer of the control plane could not be written");
-            (StatusCode::INTERNAL_SERVER_ERROR, Vec::new())
-        }
-    };
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    Written::new(status, body).give()
 }
 
 /// The answer to a question.

@@ -11,6 +11,7 @@ use crate::authz::Reason;
 use crate::control::command::InvalidInput;
 use crate::control::error::{CommandError, chain};
 use crate::control::store::StoreError;
+use crate::telemetry::redact::Redactor;
 use crate::wire::sync::InvalidSync;
 
 /// The body of a refusal.
@@ -240,6 +241,9 @@ fn cut(text: &str, characters_max: usize) -> String {
 
 impl From<InvalidInput> for ApiError {
     fn from(fault: InvalidInput) -> Self {
+        // A key in the wrong place is not repeated.
+        let shown = |text: &str| Redactor::default().text(text.as_bytes()).into_owned();
+        let fault = InvalidInput::new(shown(&fault.field), shown(&fault.problem));
         let details = json!({"field": cut(&fault.field, FIELD_CHARACTERS_MAX)});
         Self::bad_request(cut(&fault.to_string(), MESSAGE_CHARACTERS_MAX)).with_details(details)
     }

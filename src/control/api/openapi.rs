@@ -1,11 +1,14 @@
 //! The description of the API, made from its handlers.
 
+use std::sync::LazyLock;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{access_keys, answer, audit, gateways, org_keys, transfer, validate, workspace_keys};
+use super::answer::Written;
+use super::{access_keys, audit, gateways, org_keys, transfer, validate, workspace_keys};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -90,7 +93,9 @@ pub fn openapi_json() -> Result<String, serde_json::Error> {
     Description::openapi().to_pretty_json()
 }
 
-/// The description, for programs.
+/// The description, for programs. Anybody may ask for it, and making it costs far more than asking: it is made once.
 pub(super) async fn openapi() -> Response {
-    answer::json(StatusCode::OK, &Description::openapi())
+    static DESCRIPTION: LazyLock<Written> =
+        LazyLock::new(|| Written::new(StatusCode::OK, &Description::openapi()));
+    DESCRIPTION.give()
 }

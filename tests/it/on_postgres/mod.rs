@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 use crate::control_support::{Plane, directory_at_server};
 
+#[path = "../control_abuse.rs"]
+mod control_abuse;
 #[path = "../control_access.rs"]
 mod control_access;
 #[path = "../control_callers.rs"]
