@@ -41,6 +41,7 @@ pub(super) fn parse(
         return None;
     }
     let masked = mask(text);
+    let end = end_of(&masked);
     let mut builder = Builder {
         variables,
         faults,
@@ -50,9 +51,9 @@ pub(super) fn parse(
     };
     for event in Parser::new_from_str(&masked) {
         let taken = match event {
-            Ok((event, span)) => builder.take(event, mark(span.start)),
+            Ok((event, span)) => builder.take(event, mark(span.start).min(end)),
             Err(error) => Err(Mistake::at(
-                mark(*error.marker()),
+                mark(*error.marker()).min(end),
                 "",
                 sentence(error.info()),
             )),
@@ -278,6 +279,17 @@ fn invalid_key(key: &str, entries: &[Entry]) -> Option<String> {
 
 fn sentence(info: &str) -> String {
     format!("not valid YAML: {info}")
+}
+
+/// The end of a text. What is found where reading stopped may be said to be on a line after it, where no editor goes.
+fn end_of(text: &str) -> Mark {
+    let text = text.replace("\r\n", "\n");
+    let mut lines = text.split(['\n', '\r']);
+    let last = lines.next_back().unwrap_or_default();
+    Mark {
+        line: lines.count() + 1,
+        column: last.chars().count() + 1,
+    }
 }
 
 fn mark(marker: Marker) -> Mark {

@@ -36,8 +36,9 @@ pub use config::{
     ListenAddr, ListenerConfig, NamePattern, Retries, RouteLimits, RouteSettings, Rules, Timeouts,
     TrustedPeers, UpstreamConfig,
 };
+pub use framing::{Chunks, Framing, InvalidChunks};
 pub use gateway::{Gateway, Surroundings};
-pub use head::HEADER_LINES_MAX;
+pub use head::{HEADER_LINES_MAX, Head, Malformed, Scan, scan};
 pub use listen::BindError;
 pub use ops::Reload;
 pub use reaper::Reaper;

@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 
 use http::{HeaderMap, Method};
 use keyward::authz::{
-    Anonymous, Check, CheckOutcome, Host, KeyDigest, Path, PermissionSet, PlaceholderValues, Query,
-    RawGrants, RawRule, Reason, RequestFacts, Resource, RouteMatch, RuleCheck, RuleSet,
-    RuleVerdict, ScopeSet, Value, evaluate, validate_grants,
+    Anonymous, Check, CheckOutcome, Host, KeyDigest, Path, PermissionSet, Query, RawGrants,
+    RawRule, Reason, RequestFacts, RouteMatch, ScopeSet, Value, evaluate, validate_grants,
 };
 
-use crate::bridge;
+use crate::bridge::{self, judged};
 use crate::generate::{Gen, grants, request, rule, world};
 use crate::model;
 use crate::model::condition::Placeholders;
@@ -168,43 +167,6 @@ fn access_maps() {
     });
 }
 
-/// What the implementation makes of rules, in the model's words.
-fn judged(
-    rules: &[RawRule],
-    check: &model::rule::Check,
-    placeholders: &Placeholders,
-) -> (bool, Option<u16>) {
-    let attributes = bridge::attributes(&check.resource);
-    let resource = Resource {
-        attributes: &attributes,
-        complete: check.resource.complete,
-    };
-    let placeholders = PlaceholderValues {
-        user_id: placeholders.user_id.as_deref(),
-        session_id: None,
-        subject_id: placeholders.subject_id.as_deref(),
-    };
-    let verdict = RuleSet::compile(rules, placeholders).judge(&RuleCheck {
-        action: &check.action,
-        subject: &check.subject,
-        resource: &resource,
-        field: check.field.as_deref(),
-        any_field: check.any_field,
-    });
-    match verdict {
-        RuleVerdict::Allowed(index) => (true, Some(index)),
-        RuleVerdict::Denied(index) => (false, Some(index)),
-        RuleVerdict::NoMatch => (false, None),
-    }
-}
-
-fn placeholders(g: &mut Gen) -> Placeholders {
-    Placeholders {
-        user_id: g.maybe(60, |_| "u1".to_owned()),
-        subject_id: g.maybe(60, |_| "w1".to_owned()),
-    }
-}
-
 #[test]
 fn rules() {
     check_all("rules", 20, |g| {
@@ -219,7 +181,7 @@ fn rules() {
                 },
             );
         }
-        let placeholders = placeholders(g);
+        let placeholders = rule::placeholders(g);
         let verdict = judged(&rules, &check, &placeholders);
         let expected = model::rule::judge(&rules, &check, &placeholders);
         assert_eq!(verdict, expected, "{rules:#?} {check:#?} {placeholders:?}");
@@ -461,7 +423,7 @@ fn nothing_granted_is_nothing_allowed() {
         assert!(evaluated(&none, &org).is_err(), "{org:?}");
         let check = rule::check(g);
         assert_eq!(
-            judged(&[], &check, &placeholders(g)),
+            judged(&[], &check, &rule::placeholders(g)),
             (false, None),
             "{check:?}"
         );
@@ -483,7 +445,7 @@ fn one_more_deny_allows_nothing_more() {
     check_all("one more deny", 4, |g| {
         let check = rule::check(g);
         let mut rules = rule::rules(g, &check);
-        let placeholders = placeholders(g);
+        let placeholders = rule::placeholders(g);
         let before = judged(&rules, &check, &placeholders);
         let deny = RawRule {
             inverted: true,

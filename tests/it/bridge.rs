@@ -5,12 +5,14 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use keyward::authz::{
     AccessRequirement, Admission, Attribute, Decision, Denial, Determination, FamilyRequirements,
-    ForwardKey, HeadView, KeyDigest, KeyLookup, OrgRequirement, Policy, Principal,
-    ProjectRequirement, Reason, RequestFacts, Requirement, ResourceValue, RouteId, RoutePattern,
-    RouteSpec, RouteTable, RuleRequirement, Rulebook, Template, Timestamp, UserTokens, Value,
-    WorkspaceRequirement, check_framing,
+    ForwardKey, HeadView, KeyDigest, KeyLookup, OrgRequirement, PlaceholderValues, Policy,
+    Principal, ProjectRequirement, RawRule, Reason, RequestFacts, Requirement, Resource,
+    ResourceValue, RouteId, RoutePattern, RouteSpec, RouteTable, RuleCheck, RuleRequirement,
+    RuleSet, RuleVerdict, Rulebook, Template, Timestamp, UserTokens, Value, WorkspaceRequirement,
+    check_framing,
 };
 
+use crate::model::condition::Placeholders;
 use crate::model::requirement::Stated;
 use crate::model::{
     self,
@@ -131,6 +133,36 @@ pub fn attributes(of: &model::rule::Resource) -> Vec<(&str, Attribute<'_>)> {
         ));
     }
     attributes
+}
+
+/// What the implementation makes of rules, in the model's words.
+pub fn judged(
+    rules: &[RawRule],
+    check: &model::rule::Check,
+    placeholders: &Placeholders,
+) -> (bool, Option<u16>) {
+    let attributes = attributes(&check.resource);
+    let resource = Resource {
+        attributes: &attributes,
+        complete: check.resource.complete,
+    };
+    let placeholders = PlaceholderValues {
+        user_id: placeholders.user_id.as_deref(),
+        session_id: None,
+        subject_id: placeholders.subject_id.as_deref(),
+    };
+    let verdict = RuleSet::compile(rules, placeholders).judge(&RuleCheck {
+        action: &check.action,
+        subject: &check.subject,
+        resource: &resource,
+        field: check.field.as_deref(),
+        any_field: check.any_field,
+    });
+    match verdict {
+        RuleVerdict::Allowed(index) => (true, Some(index)),
+        RuleVerdict::Denied(index) => (false, Some(index)),
+        RuleVerdict::NoMatch => (false, None),
+    }
 }
 
 pub fn header_map(headers: &[(String, Vec<u8>)]) -> HeaderMap {

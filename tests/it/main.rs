@@ -80,6 +80,10 @@ mod e2e_secrets;
 mod e2e_support;
 #[cfg(feature = "cli")]
 mod e2e_tour;
+#[cfg(feature = "cli")]
+mod fuzz;
+#[cfg(feature = "cli")]
+mod fuzz_targets;
 mod generate;
 #[cfg(feature = "cli")]
 mod golden;

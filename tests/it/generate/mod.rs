@@ -6,18 +6,35 @@ pub mod request;
 pub mod rule;
 pub mod world;
 
-/// A source of choices that always makes the same ones for a seed (SplitMix64).
+/// A source of choices that always makes the same ones for a seed (SplitMix64), or for some bytes.
 #[derive(Debug)]
-pub struct Gen(u64);
+pub struct Gen {
+    seed: u64,
+    bytes: std::collections::VecDeque<u8>,
+}
 
 impl Gen {
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self {
+            seed,
+            bytes: [].into(),
+        }
+    }
+
+    /// A choice a byte for as long as they last, so that whoever changes a byte changes a choice.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self {
+            seed: 0,
+            bytes: bytes.iter().copied().collect(),
+        }
     }
 
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+        if let Some(byte) = self.bytes.pop_front() {
+            return byte.into();
+        }
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.seed;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)

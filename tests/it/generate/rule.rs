@@ -3,6 +3,7 @@
 use keyward::authz::{RawRule, Value};
 
 use super::Gen;
+use crate::model::condition::Placeholders;
 use crate::model::rule::{Check, Resource};
 
 const ACTIONS: &[&str] = &["read", "update", "manage"];
@@ -408,5 +409,13 @@ pub fn check(g: &mut Gen) -> Check {
         resource: resource(g),
         any_field: field.is_none() && g.percent(20),
         field,
+    }
+}
+
+/// What placeholders of rules resolve from.
+pub fn placeholders(g: &mut Gen) -> Placeholders {
+    Placeholders {
+        user_id: g.maybe(60, |_| "u1".to_owned()),
+        subject_id: g.maybe(60, |_| "w1".to_owned()),
     }
 }

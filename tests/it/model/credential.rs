@@ -2,7 +2,7 @@
 
 use keyward::authz::{CredentialRules, CredentialSource, Family, Reason, UserTokenSource};
 
-use super::request::values_of;
+use super::request::{decoded_name, values_of};
 
 /// The kinds of token, told apart by form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub fn kind(token: &[u8]) -> Option<Kind> {
         .strip_prefix("iak_")
         .and_then(|rest| rest.rsplit_once('_'))
     {
-        let good = !slug.is_empty() && slug.bytes().all(word_or_dash) && is_uuid(uuid);
+        let good = is_org_slug(slug) && is_uuid(uuid);
         return good.then_some(Kind::Key(Family::Org));
     }
     if let Some((ulid, secret)) = text
@@ -43,6 +43,14 @@ pub fn kind(token: &[u8]) -> Option<Kind> {
         return good.then_some(Kind::Key(Family::Access));
     }
     is_uuid(text).then_some(Kind::Key(Family::Workspace))
+}
+
+/// `[a-z0-9][a-z0-9-]{0,62}`.
+fn is_org_slug(slug: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    slug.len() <= 63
+        && slug.bytes().next().is_some_and(plain)
+        && slug.bytes().all(|b| plain(b) || b == b'-')
 }
 
 fn word_or_dash(b: u8) -> bool {
@@ -126,9 +134,17 @@ fn in_source(
             .collect(),
         CredentialSource::Bearer => bearer(headers),
         CredentialSource::Query(name) => {
-            let named = |pair: &&str| pair.split('=').next() == Some(name);
-            let value = |pair: &str| pair.split_once('=').map_or("", |(_, value)| value).into();
-            query.split('&').filter(named).map(value).collect()
+            let pairs = query
+                .split('&')
+                .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+            let token = |(written, value): (&str, &str)| {
+                match decoded_name(written)?.strip_prefix(&**name)? {
+                    "" => Some(value.into()),
+                    // Some upstreams read an array as the name: a list, whatever is in it.
+                    rest => rest.starts_with('[').then(|| b",".to_vec()),
+                }
+            };
+            pairs.filter_map(token).collect()
         }
         CredentialSource::WebSocketProtocol => {
             match values_of(headers, "sec-websocket-protocol")[..] {
@@ -142,7 +158,8 @@ fn in_source(
 /// The key that follows `bearer` among the offered protocols, and whatever else there looks like one.
 fn offered(offer: &str) -> Vec<Vec<u8>> {
     let mut protocols = offer.split(',').map(str::trim);
-    let Some(bearer) = protocols.position(|protocol| protocol == "bearer") else {
+    let Some(bearer) = protocols.position(|protocol| protocol.eq_ignore_ascii_case("bearer"))
+    else {
         return Vec::new();
     };
     let tokens = offer

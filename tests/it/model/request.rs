@@ -143,7 +143,8 @@ pub fn host(raw: &[u8]) -> Option<String> {
     let (name, port) = text.split_at(name_ends);
     if let Some(port) = port.strip_prefix(':') {
         let digits = port.bytes().all(|b| b.is_ascii_digit());
-        if !digits || !port.parse().is_ok_and(|port: u16| port > 0) {
+        // One way to write a number.
+        if !digits || port.starts_with('0') || !port.parse().is_ok_and(|port: u16| port > 0) {
             return None;
         }
     } else if !port.is_empty() {
@@ -177,12 +178,14 @@ fn query_is_good(raw: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ambiguous;
 
+/// What a name or value of a query says; `None` where it cannot be decoded.
+pub fn decoded_name(part: &str) -> Option<String> {
+    String::from_utf8(decode(part.replace('+', " ").as_bytes())?).ok()
+}
+
 /// The one value of a query name.
 pub fn query_value(query: &str, name: &str) -> Result<Option<String>, Ambiguous> {
-    let text = |part: &str| {
-        let bytes = decode(part.replace('+', " ").as_bytes())?;
-        String::from_utf8(bytes).ok()
-    };
+    let text = decoded_name;
     let mut found = Vec::new();
     for pair in query.split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
