@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test soak bench load fleet fmt
+.PHONY: help run test soak fuzz deny bench load fleet fmt
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,14 @@ soak: ## the long versions of the tests: 1,000,000 checks against the model and 
 	@scripts/need cargo cc cmake postgres nextest
 	KEYWARD_CHECKS=1000000 KEYWARD_KILLS=$${KEYWARD_KILLS:-200} \
 	    cargo nextest run --release --locked --no-capture -E 'test(/authz_properties|casl|kill/)'
+
+fuzz: ## the fuzz targets on nightly, one after another (SECONDS=600 each; TARGETS="request rules" for some)
+	@scripts/need cargo cc cmake fuzz
+	@scripts/fuzz $(or $(SECONDS),600) $(TARGETS)
+
+deny: ## licences, sources and bans of dependencies (installs cargo-deny, which takes minutes to build)
+	@scripts/need cargo deny
+	cargo deny --locked check licenses sources bans
 
 bench: ## criterion: hashing, look-up, route, authorise, whole decision
 	@scripts/need cargo cc cmake

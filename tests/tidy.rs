@@ -187,6 +187,12 @@ fn imports(module: &str, path: &str, code: &str, report: &mut impl FnMut(usize, 
                 "the only clock is src/app/clock.rs: pass `now` in".to_owned(),
             );
         }
+        if names(text, "unsafe") {
+            report(
+                line,
+                "`unsafe`: there is none, and SECURITY.md says so".to_owned(),
+            );
+        }
         if module == "authz" {
             for word in NOT_IN_AUTHZ.iter().filter(|word| names(text, word)) {
                 report(line, format!("`authz` is pure and must not name `{word}`"));
@@ -429,6 +435,11 @@ fn confined_crates_and_clocks_are_seen() {
             "the only clock",
         ),
         ("src/nowhere/a.rs", "", "has no floor"),
+        (
+            "src/proxy/a.rs",
+            "fn f(p: *const u8) -> u8 { unsafe { *p } }",
+            "there is none",
+        ),
     ] {
         let said = said(path, &format!("//! A.\n{code}\n"));
         assert_eq!(said.len(), 1, "{path}: {code}: {said:?}");
