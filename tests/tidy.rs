@@ -38,6 +38,7 @@ const FLOORS: &[(&str, u8)] = &[
 /// Crates that only some modules may name. A crate that is not listed is free.
 const CONFINED: &[(&str, &[&str])] = &[
     ("pingora", &["proxy"]),
+    ("h2", &["proxy"]),
     ("httparse", &["proxy"]),
     ("memchr", &["proxy"]),
     ("async_trait", &["proxy"]),

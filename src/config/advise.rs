@@ -8,6 +8,7 @@ use super::raw::{File, Require, RequireWord, Route, UserTokens};
 use super::resolve::Table;
 use super::scalar::{ControlUrl, PeerSet};
 use crate::authz::{Confusion, Difference, Policy, RouteId, RouteSpec};
+use crate::proxy::ListenAddr;
 
 /// A way past a route without a judged key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -69,6 +70,7 @@ pub(super) fn advise(file: &File, root: &Spot<'_>, table: &Table) -> Vec<Mistake
     let mut warnings = confusions(root, table);
     warnings.extend(open_to_view(file, root));
     warnings.extend(trusted_by_all(file, root));
+    warnings.extend(clear_to_all(file, root));
     let routes = file.routes.iter().flatten().zip(table.routes.specs());
     for (index, (route, spec)) in routes.enumerate() {
         let at = root.key("routes").index(index);
@@ -96,6 +98,25 @@ fn trusted_by_all(file: &File, root: &Spot<'_>) -> Vec<Mistake> {
         }
     }
     warnings
+}
+
+/// HTTP/2 without TLS is for one's own network; who reaches the listener otherwise has no business with it.
+fn clear_to_all(file: &File, root: &Spot<'_>) -> Vec<Mistake> {
+    let listeners = file.listen.iter().flatten().enumerate();
+    let open = listeners.filter(|(_, listener)| {
+        let address = listener.address.as_ref().map(|address| &address.0);
+        let is_own = match address {
+            Some(ListenAddr::Tcp(address)) => address.ip().is_loopback(),
+            Some(ListenAddr::Unix(_)) | None => true,
+        };
+        listener.h2c && !is_own
+    });
+    let at = root.key("listen");
+    let warnings = open.map(|(index, _)| {
+        let message = "HTTP/2 without TLS where others than this machine reach it: be sure that only your own proxies do";
+        at.index(index).key("h2c").mistake(message)
+    });
+    warnings.collect()
 }
 
 /// Keys and the token of a platform should not travel in clear text.

@@ -36,14 +36,17 @@ pub struct ListenerConfig {
     pub address: ListenAddr,
     /// Peers whose identity headers are kept.
     pub trusted_identity_from: TrustedPeers,
+    /// Whether a connection may also begin with HTTP/2, without TLS.
+    pub h2c: bool,
 }
 
-/// A listener that trusts nobody.
+/// A listener that trusts nobody, for HTTP/1.1.
 impl From<ListenAddr> for ListenerConfig {
     fn from(address: ListenAddr) -> Self {
         Self {
             address,
             trusted_identity_from: TrustedPeers::default(),
+            h2c: false,
         }
     }
 }
@@ -122,9 +125,9 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a kept-alive connection may wait for its next request.
     pub keep_alive: Duration,
-    /// Open client connections.
+    /// Open client connections; and as many streams of HTTP/2, on all connections together.
     pub connections: usize,
-    /// Exchanges at a time on one connection. HTTP/1.1 has one.
+    /// Exchanges at a time on one connection of HTTP/2. HTTP/1.1 has one.
     pub streams: usize,
     /// What holds for a route that says nothing else.
     pub route: RouteLimits,

@@ -39,20 +39,49 @@ struct Open {
     /// `None`: the place is free.
     entries: Vec<Option<Entry>>,
     free: Vec<usize>,
+    /// How many of the entries are streams.
+    streams: usize,
     /// Of the places, [`SEATS_TOGETHER`] each.
     marks: Vec<Arc<Marks>>,
 }
 
 impl Open {
+    /// How many are connections.
     fn count(&self) -> usize {
-        self.entries.len() - self.free.len()
+        self.entries.len() - self.free.len() - self.streams
     }
 
     fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().flatten()
     }
 
-    /// A free place and a seat for it. There are never more places than connections were open at a time.
+    fn connections(&self) -> impl Iterator<Item = &Connection> {
+        self.entries().filter_map(|entry| entry.connection.as_ref())
+    }
+
+    /// Takes one in, and says where it sits.
+    fn enter(&mut self, connection: Option<Connection>) -> (ConnectionId, Arc<Seat>) {
+        let (place, seat) = self.place();
+        let number = self.next;
+        self.next = number.wrapping_add(1);
+        if let Some(free) = self.entries.get_mut(place) {
+            *free = Some(Entry {
+                number,
+                seat: Arc::clone(&seat),
+                connection,
+            });
+        }
+        (ConnectionId { place, number }, seat)
+    }
+
+    fn leave(&mut self, place: usize) {
+        if let Some(taken) = self.entries.get_mut(place) {
+            *taken = None;
+            self.free.push(place);
+        }
+    }
+
+    /// A free place and a seat for it. There are never more places than connections and streams were open at a time.
     fn place(&mut self) -> (usize, Arc<Seat>) {
         let place = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
@@ -70,12 +99,26 @@ impl Open {
     }
 }
 
+/// A connection, or a stream of HTTP/2, which is an exchange beside that of its connection.
 #[derive(Debug)]
 struct Entry {
     number: u64,
-    closing: Arc<Notify>,
     seat: Arc<Seat>,
+    connection: Option<Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    closing: Arc<Notify>,
     task: Option<AbortHandle>,
+}
+
+/// One open stream; over when it is dropped.
+#[derive(Debug)]
+pub struct StreamPlace {
+    place: usize,
+    seat: Arc<Seat>,
+    connections: Arc<Connections>,
 }
 
 /// One open connection; closed when it is dropped.
@@ -105,24 +148,32 @@ impl Connections {
         if open.count() >= limit {
             return None;
         }
-        let (place, seat) = open.place();
-        let number = open.next;
-        open.next = number.wrapping_add(1);
         let closing = Arc::<Notify>::default();
-        let entry = Entry {
-            number,
+        let (id, seat) = open.enter(Some(Connection {
             closing: Arc::clone(&closing),
-            seat: Arc::clone(&seat),
             task: None,
-        };
-        if let Some(free) = open.entries.get_mut(place) {
-            *free = Some(entry);
-        }
+        }));
         drop(open);
         self.metrics.connections().inc();
         Some(Presence {
-            id: ConnectionId { place, number },
+            id,
             closing,
+            seat,
+            connections: Arc::clone(self),
+        })
+    }
+
+    /// Takes a stream in, unless there are `limit` already: an exchange costs the same wherever it comes from.
+    pub fn begin_stream(self: &Arc<Self>, limit: usize) -> Option<StreamPlace> {
+        let mut open = self.lock();
+        if open.streams >= limit {
+            return None;
+        }
+        open.streams = open.streams.saturating_add(1);
+        let (id, seat) = open.enter(None);
+        drop(open);
+        Some(StreamPlace {
+            place: id.place,
             seat,
             connections: Arc::clone(self),
         })
@@ -133,13 +184,14 @@ impl Connections {
         let mut open = self.lock();
         let entry = open.entries.get_mut(id.place).and_then(Option::as_mut);
         // It may be over by now.
-        let Some(entry) = entry.filter(|entry| entry.number == id.number) else {
+        let entry = entry.filter(|entry| entry.number == id.number);
+        let Some(connection) = entry.and_then(|entry| entry.connection.as_mut()) else {
             return;
         };
         if self.cut.load(Ordering::SeqCst) {
             task.abort();
         }
-        entry.task = Some(task);
+        connection.task = Some(task);
     }
 
     /// How many are open.
@@ -155,8 +207,8 @@ impl Connections {
     /// Tells those that wait for a request, and from now on all, that there is to be no further one.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
-        for entry in self.lock().entries() {
-            entry.closing.notify_one();
+        for connection in self.lock().connections() {
+            connection.closing.notify_one();
         }
     }
 
@@ -164,7 +216,7 @@ impl Connections {
     pub fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
         let open = self.lock();
-        for task in open.entries().filter_map(|entry| entry.task.as_ref()) {
+        for task in open.connections().filter_map(|one| one.task.as_ref()) {
             task.abort();
         }
     }
@@ -247,14 +299,27 @@ impl Presence {
     }
 }
 
+impl StreamPlace {
+    /// The place of its exchange among those in flight.
+    pub fn seat(&self) -> &Arc<Seat> {
+        &self.seat
+    }
+}
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        let mut open = self.connections.lock();
+        self.seat.leave();
+        open.leave(self.place);
+        open.streams = open.streams.saturating_sub(1);
+    }
+}
+
 impl Drop for Presence {
     fn drop(&mut self) {
         let mut open = self.connections.lock();
         self.seat.leave();
-        if let Some(place) = open.entries.get_mut(self.id.place) {
-            *place = None;
-            open.free.push(self.id.place);
-        }
+        open.leave(self.id.place);
         let empty = open.count() == 0;
         drop(open);
         self.connections.metrics.connections().dec();
@@ -286,6 +351,23 @@ mod tests {
         assert!(connections.enter(1).is_none());
         drop(one);
         assert!(connections.enter(1).is_some());
+    }
+
+    #[test]
+    fn streams_have_a_limit_of_their_own_and_are_told_as_well() {
+        let connections = connections();
+        let _connection = connections.enter(1);
+        let one = connections.begin_stream(1).unwrap();
+        assert!(connections.begin_stream(1).is_none());
+        assert_eq!(connections.count(), 1);
+        one.seat().take(used("k"));
+        let id = KeyId::new("k");
+        let why = |_: &mut InUse| Some(Reason::RevokedKey);
+        assert_eq!(connections.tell_of(&HashSet::from([&id]), why).len(), 1);
+        assert_eq!(connections.tell(why).len(), 1);
+        drop(one);
+        assert!(connections.tell(why).is_empty());
+        assert!(connections.begin_stream(1).is_some());
     }
 
     fn used(id: &str) -> InUse {

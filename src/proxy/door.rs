@@ -21,6 +21,7 @@ use super::connections::{Connections, Presence};
 use super::exchange::Exchange;
 use super::framing::Framing;
 use super::head::{Head, Malformed, Scan, encode_query, scan};
+use super::http2;
 use super::line::{Line, Patience, Wait, deadline_after};
 use super::regime::Regime;
 use super::respond::Answer;
@@ -41,7 +42,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 const LAST_WORD: Duration = Duration::from_millis(50);
 
 /// How long a client may take to read an answer of ours.
-const ANSWER_TIME: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(5);
 
 /// Bytes of a request that was no request, kept for the log.
 const LOGGED_BYTES: usize = 2048;
@@ -62,6 +63,8 @@ pub struct Door {
 enum Arrival {
     /// A request.
     Request(Head),
+    /// The beginning of HTTP/2.
+    Http2(Deadline),
     /// Something else, or too slowly.
     Refused(Malformed),
     /// The client left in the middle of a head.
@@ -72,7 +75,7 @@ enum Arrival {
 
 /// One connection as the door serves it.
 struct Visit<'a> {
-    door: &'a Door,
+    door: &'a Arc<Door>,
     peer: Peer,
     presence: &'a Presence,
     line: Arc<Line>,
@@ -80,9 +83,9 @@ struct Visit<'a> {
 
 impl Door {
     /// Serves a connection until it ends.
-    pub async fn serve(&self, socket: Socket, peer: Peer, presence: Presence) {
+    pub async fn serve(self: Arc<Self>, socket: Socket, peer: Peer, presence: Presence) {
         let visit = Visit {
-            door: self,
+            door: &self,
             peer,
             presence: &presence,
             line: Arc::new(Line::new(Arc::clone(presence.seat()))),
@@ -116,8 +119,13 @@ impl Visit<'_> {
     /// One request, from its first byte to its end. The connection comes back where there may be another one.
     async fn request(&self, mut wire: Wire, first: bool) -> Option<Wire> {
         let (arrival, started) = self.head(&mut wire, first).await;
-        if matches!(arrival, Arrival::Nothing) {
-            return None;
+        match arrival {
+            Arrival::Nothing => return None,
+            Arrival::Http2(deadline) => {
+                self.http2(wire, deadline).await;
+                return None;
+            }
+            Arrival::Request(_) | Arrival::Refused(_) | Arrival::Left => {}
         }
         // Only now: the rules may have changed while nothing came.
         let regime = self.door.regime.load_full();
@@ -140,8 +148,14 @@ impl Visit<'_> {
                 exchange.finish();
                 None
             }
-            Arrival::Nothing => None,
+            Arrival::Http2(_) | Arrival::Nothing => None,
         }
+    }
+
+    /// The rest of the connection is HTTP/2.
+    async fn http2(&self, wire: Wire, first: Deadline) {
+        let (socket, ahead) = wire.into_parts();
+        http2::serve(self.door, socket, ahead, &self.peer, self.presence, first).await;
     }
 
     /// Waits for a whole head: for its first byte as long as a connection may be idle, then for all of it under one
@@ -167,8 +181,12 @@ impl Visit<'_> {
         let started = Instant::now();
         let regime = self.door.regime.load_full();
         let limits = &regime.rules.limits;
+        let begins_http2 = first && self.peer.h2c;
         let deadline = deadline.unwrap_or_else(|| deadline_after(limits.header_timeout));
-        (whole_head(wire, limits, deadline).await, started)
+        (
+            whole_head(wire, limits, deadline, begins_http2).await,
+            started,
+        )
     }
 
     fn first_wait(&self, first: bool) -> (Wait, Duration) {
@@ -188,11 +206,7 @@ impl Visit<'_> {
         mut exchange: Box<Exchange>,
     ) -> Option<Wire> {
         let route = &exchange.regime.rules.limits.route;
-        self.line.begin(Patience {
-            body: route.body_timeout,
-            first_byte: route.stream_idle,
-            stream: route.stream_idle,
-        });
+        self.line.begin(Patience::before_route(route));
         let bytes = encode_query(wire.inbox.split_to(head.bytes), &mut head);
         exchange.method = head.method.clone();
         exchange.target = head.target.clone();
@@ -273,20 +287,37 @@ impl Visit<'_> {
 
 /// Reads until the head is whole. Looks again only when a line that ends the head may have come, so that bytes that
 /// drip cost no more than bytes that pour.
-async fn whole_head(wire: &mut Wire, limits: &Limits, deadline: Deadline) -> Arrival {
+///
+/// `http2`: they may begin HTTP/2 instead, for as long as they are the beginning of its preface.
+async fn whole_head(
+    wire: &mut Wire,
+    limits: &Limits,
+    deadline: Deadline,
+    mut http2: bool,
+) -> Arrival {
     let mut seen = 0;
     loop {
+        if http2 && wire.inbox.starts_with(http2::PREFACE) {
+            return Arrival::Http2(deadline);
+        }
+        http2 &= http2::PREFACE.starts_with(&wire.inbox);
         skip_empty_lines(wire);
         let fresh = wire.inbox.get(seen..).unwrap_or_default();
-        if seen == 0 || ends_head(fresh) || wire.inbox.len() > limits.header_bytes {
+        if http2 {
+            // It may still become either.
+        } else if seen == 0 || ends_head(fresh) || wire.inbox.len() > limits.header_bytes {
             match scan(&wire.inbox, limits) {
                 Ok(Scan::Whole(head)) => return Arrival::Request(head),
                 Ok(Scan::Partial) => {}
                 Err(malformed) => return Arrival::Refused(malformed),
             }
         }
-        // The line end may straddle two reads.
-        seen = wire.inbox.len().saturating_sub(3);
+        // The line end may straddle two reads. What may have begun HTTP/2 was not looked at.
+        seen = if http2 {
+            0
+        } else {
+            wire.inbox.len().saturating_sub(3)
+        };
         match wire.fill(Wait::Head, deadline, HEAD_READ).await {
             Ok(0) => return Arrival::Left,
             Ok(_) => {}
@@ -335,17 +366,22 @@ fn keep_for_log(exchange: &mut Exchange, inbox: &[u8]) {
     exchange.target = start..start.saturating_add(target);
 }
 
-/// Answers the refusal of an exchange and finishes it. `false`: the client does not read.
-async fn answer(wire: &mut Wire, mut exchange: Box<Exchange>, keep_alive: bool) -> bool {
-    let Some(denial) = exchange.denial() else {
-        return false;
-    };
-    let mut answer = Answer::to_denial(denial, exchange.regime.rules.errors);
+/// The answer to the refusal of an exchange, where it was refused.
+pub(super) fn answer_to(exchange: &mut Exchange) -> Option<Answer> {
+    let mut answer = Answer::to_denial(exchange.denial()?, exchange.regime.rules.errors);
     for (name, value) in exchange.trace().lines() {
         answer.header(name, value.to_str().unwrap_or_default().to_owned());
     }
     let date = get_cached_date();
     answer.header("date", date.to_str().unwrap_or_default().to_owned());
+    Some(answer)
+}
+
+/// Answers the refusal of an exchange and finishes it. `false`: the client does not read.
+async fn answer(wire: &mut Wire, mut exchange: Box<Exchange>, keep_alive: bool) -> bool {
+    let Some(answer) = answer_to(&mut exchange) else {
+        return false;
+    };
     let bodiless = exchange.method() == b"HEAD";
     let bytes = answer.to_wire(keep_alive, bodiless);
     exchange.bytes_out = if bodiless { 0 } else { answer.body_bytes() };

@@ -294,8 +294,8 @@ fn offers_bearer(headers: &HeaderMap) -> bool {
     protocols.any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"bearer"))
 }
 
-/// Cookies that a client split over several lines become one line, which is all that HTTP/1.1 has.
-fn join_cookies(headers: &mut HeaderMap) {
+/// Cookies that a client split over several lines (RFC 9113, section 8.2.3) become one, which is all that HTTP/1.1 has.
+pub fn join_cookies(headers: &mut HeaderMap) {
     let mut lines = headers.get_all(COOKIE).iter();
     if lines.next().is_none() || lines.next().is_none() {
         return;

@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::config::{Config, ListenAddr, Rules, TrustedPeers};
+use super::config::{Config, ListenAddr, ListenerConfig, Rules};
 use super::connections::Connections;
 use super::door::Door;
 use super::health::{look_after, resolve_first};
@@ -56,7 +56,7 @@ impl fmt::Debug for Surroundings {
 
 /// A gateway.
 pub struct Gateway {
-    listeners: Vec<(Listener, TrustedPeers)>,
+    listeners: Vec<(Listener, ListenerConfig)>,
     ops: Option<std::net::TcpListener>,
     addresses: Vec<ListenAddr>,
     ops_address: Option<SocketAddr>,
@@ -87,9 +87,9 @@ impl Gateway {
     pub fn bind(config: Config, around: Surroundings) -> Result<Self, BindError> {
         let listeners = config.listeners.into_iter().map(|listener| {
             let bound = Listener::bind(&listener.address)?;
-            Ok((bound, listener.trusted_identity_from))
+            Ok((bound, listener))
         });
-        let listeners: Vec<(Listener, TrustedPeers)> = listeners.collect::<Result<_, _>>()?;
+        let listeners: Vec<(Listener, ListenerConfig)> = listeners.collect::<Result<_, _>>()?;
         let ops = config.ops.map(|address| {
             bind_tcp(address).map_err(|source| BindError {
                 address: address.to_string(),
@@ -266,7 +266,7 @@ fn runtime(threads: usize) -> io::Result<Runtime> {
 /// What the gateway's threads do.
 struct Work {
     door: Arc<Door>,
-    listeners: Vec<(Listener, TrustedPeers)>,
+    listeners: Vec<(Listener, ListenerConfig)>,
     ops: Option<(std::net::TcpListener, Ops)>,
     graceful_shutdown: Duration,
     stop: watch::Receiver<bool>,
@@ -281,9 +281,9 @@ impl Work {
         let accepting: Vec<_> = self
             .listeners
             .drain(..)
-            .map(|(listener, trusted)| {
+            .map(|(listener, config)| {
                 let door = Arc::clone(&self.door);
-                tokio::spawn(listener.accept(trusted, door, self.stop.clone()))
+                tokio::spawn(listener.accept(config, door, self.stop.clone()))
             })
             .collect();
         // Stopping without anybody left who could say so is stopping as well.

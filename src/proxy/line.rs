@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::config::RouteLimits;
 use super::exchange::Exchange;
 use super::live::Seat;
 use super::wire::Wire;
@@ -52,6 +53,17 @@ pub struct Patience {
     pub first_byte: Duration,
     /// For any byte of a running response or tunnel.
     pub stream: Duration,
+}
+
+impl Patience {
+    /// How long a request may wait of which no route is known yet.
+    pub fn before_route(limits: &RouteLimits) -> Self {
+        Self {
+            body: limits.body_timeout,
+            first_byte: limits.stream_idle,
+            stream: limits.stream_idle,
+        }
+    }
 }
 
 /// Shared by a connection and its current exchange.

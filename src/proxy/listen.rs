@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
-use super::config::{ListenAddr, TrustedPeers};
+use super::config::{ListenAddr, ListenerConfig, TrustedPeers};
 use super::door::Door;
 use super::socket::{Client, Peer, Socket};
 
@@ -88,18 +88,18 @@ impl Listener {
     /// The runtime does not take the socket.
     pub async fn accept(
         self,
-        trusted: TrustedPeers,
+        config: ListenerConfig,
         door: Arc<Door>,
         stop: watch::Receiver<bool>,
     ) -> io::Result<()> {
         match self {
             Self::Tcp(listener) => {
                 let listener = Accepting::Tcp(TcpListener::from_std(listener)?);
-                listener.accept_all(&trusted, &door, stop).await;
+                listener.accept_all(&config, &door, stop).await;
             }
             Self::Unix(listener, _file) => {
                 let listener = Accepting::Unix(UnixListener::from_std(listener)?);
-                listener.accept_all(&trusted, &door, stop).await;
+                listener.accept_all(&config, &door, stop).await;
             }
         }
         Ok(())
@@ -151,7 +151,7 @@ enum Accepting {
 impl Accepting {
     async fn accept_all(
         &self,
-        trusted: &TrustedPeers,
+        config: &ListenerConfig,
         door: &Arc<Door>,
         mut stop: watch::Receiver<bool>,
     ) {
@@ -164,7 +164,8 @@ impl Accepting {
             match accepted {
                 Ok((socket, client)) => {
                     let peer = Peer {
-                        trusted: trusted.hold(&client),
+                        trusted: config.trusted_identity_from.hold(&client),
+                        h2c: config.h2c,
                         client,
                     };
                     admit(door, socket, peer, &turned_away);

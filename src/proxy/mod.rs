@@ -14,6 +14,7 @@ mod framing;
 mod gateway;
 mod head;
 mod health;
+mod http2;
 mod identity;
 mod limits;
 mod line;

@@ -5,7 +5,9 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use super::config::ErrorStyle;
@@ -60,6 +62,22 @@ impl Answer {
     /// Adds a header.
     pub fn header(&mut self, name: &'static str, value: impl Into<Cow<'static, str>>) {
         self.headers.push((name, value.into()));
+    }
+
+    /// The answer as HTTP/2 takes it: its head, and its body beside it.
+    pub fn to_response(&self) -> (http::Response<()>, Bytes) {
+        let body = Bytes::copy_from_slice(self.body.as_bytes());
+        let mut head = http::Response::new(());
+        *head.status_mut() = StatusCode::from_u16(self.status).unwrap_or_default();
+        let headers = head.headers_mut();
+        for (name, value) in &self.headers {
+            // All of them were header values, or are text of ours.
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.append(*name, value);
+            }
+        }
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
+        (head, body)
     }
 
     /// The answer as it goes over the wire. `bodiless`: the request was a HEAD.
@@ -206,6 +224,25 @@ mod tests {
 
     fn wire(denial: &Denial, style: ErrorStyle) -> String {
         String::from_utf8(Answer::to_denial(denial, style).to_wire(true, false)).unwrap()
+    }
+
+    #[test]
+    fn both_versions_get_the_same_answer() {
+        for reason in Reason::ALL {
+            let mut answer = Answer::to_denial(&Denial::new(*reason), ErrorStyle::Prisme);
+            answer.header("x-a", "1");
+            let text = String::from_utf8(answer.to_wire(true, false)).unwrap();
+            let (head, body) = answer.to_response();
+            let status = format!("HTTP/1.1 {} ", head.status().as_u16());
+            assert!(text.starts_with(&status), "{text}");
+            for (name, value) in head.headers() {
+                let line = format!("\r\n{name}: {}\r\n", value.to_str().unwrap());
+                assert!(text.contains(&line), "{line} {text}");
+            }
+            // The lines of text also have the status, `connection` and the end.
+            assert_eq!(head.headers().len() + 4, text.lines().count());
+            assert!(text.as_bytes().ends_with(&body));
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use super::exchange::Exchange;
+use super::http2::Handed;
 use super::line::Line;
 use super::{attempt, body, facts, limits};
 
@@ -66,6 +67,15 @@ impl ProxyHttp for Service {
         };
         line.accept();
         ctx.0 = line.take_over();
+    }
+
+    /// The line of a stream of HTTP/2 arrives with its head.
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        if let Some(Handed(line)) = session.req_header_mut().extensions_mut().remove() {
+            line.accept();
+            ctx.0 = line.take_over();
+        }
+        Ok(())
     }
 
     /// Decides. A refusal counts as answered here: the door answers it.

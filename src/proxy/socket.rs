@@ -51,6 +51,8 @@ pub struct Peer {
     pub client: Client,
     /// Whether its identity headers are kept.
     pub trusted: bool,
+    /// Whether it may speak HTTP/2.
+    pub h2c: bool,
 }
 
 impl Socket {

@@ -61,6 +61,11 @@ impl Wire {
         }
     }
 
+    /// The socket, nothing of which is buffered for sending yet, and what was read from it ahead.
+    pub fn into_parts(self) -> (Socket, BytesMut) {
+        (self.socket.into_inner(), self.inbox)
+    }
+
     /// Reads more into the inbox, about `room` bytes; 0: the client is gone.
     ///
     /// # Errors

@@ -10,4 +10,4 @@ mod events;
 
 pub use access_log::{AccessLog, Record};
 pub use events::{InvalidFilter, init_tracing};
-pub use metrics::{KeyFigures, Metrics, Outcome, RouteMetrics, UpstreamMetrics};
+pub use metrics::{ConnectionEnd, KeyFigures, Metrics, Outcome, RouteMetrics, UpstreamMetrics};

@@ -210,7 +210,6 @@ fn a_requirement_that_would_open_too_much_does_not_load() {
 fn names_of_later_versions_are_refused_as_such() {
     let whole = with_routes(&route("a", "/a", "require: authenticated"));
     for (from, to) in [
-        ("address: 127.0.0.1:0", "address: 127.0.0.1:0, h2c: true"),
         ("address: 127.0.0.1:0", "address: 127.0.0.1:0, tls: {}"),
         (
             "address: 127.0.0.1:0",
@@ -240,10 +239,25 @@ fn names_of_later_versions_are_refused_as_such() {
         let later = |m: &Mistake| m.message.contains("not available in this version");
         assert!(said.iter().any(later), "{to}: {said:#?}");
     }
-    let off = whole
-        .replace("address: 127.0.0.1:0", "address: 127.0.0.1:0, h2c: false")
-        .replace("[ 127.0.0.1:1 ]", "[ 127.0.0.1:1 ], http2: false");
+    let off = whole.replace("[ 127.0.0.1:1 ]", "[ 127.0.0.1:1 ], http2: false");
     assert!(load(&off).is_ok());
+}
+
+#[test]
+fn http_2_without_tls_is_for_ones_own_network() {
+    let whole = with_routes(&route("a", "/a", "require: authenticated"));
+    for (address, warned) in [
+        ("127.0.0.1:0", false),
+        ("unix:/run/k", false),
+        ("0.0.0.0:0", true),
+        ("10.0.0.1:80", true),
+    ] {
+        let listening = format!("address: \"{address}\", h2c: true");
+        let resolved = load(&whole.replace("address: 127.0.0.1:0", &listening)).unwrap();
+        assert!(resolved.proxy.listeners[0].h2c);
+        let about = |warning: &Mistake| warning.key == "listen[0].h2c";
+        assert_eq!(resolved.warnings.iter().any(about), warned, "{address}");
+    }
 }
 
 #[test]

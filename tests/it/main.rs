@@ -107,6 +107,10 @@ mod proxy_denied;
 #[cfg(feature = "proxy")]
 mod proxy_forward;
 #[cfg(feature = "proxy")]
+mod proxy_http2;
+#[cfg(feature = "proxy")]
+mod proxy_http2_hostile;
+#[cfg(feature = "proxy")]
 mod proxy_identity;
 #[cfg(feature = "proxy")]
 mod proxy_limits;

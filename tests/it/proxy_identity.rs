@@ -167,6 +167,7 @@ async fn trust_is_a_matter_of_the_listener() {
         setup.listeners.push(ListenerConfig {
             address: ListenAddr::Unix(place(name)),
             trusted_identity_from: TrustedPeers { unix, networks },
+            h2c: false,
         });
     }
     let gateway = setup.start();

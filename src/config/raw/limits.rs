@@ -29,10 +29,10 @@ pub struct Limits {
     pub stream_idle: Timeout,
     /// Between two requests of one connection.
     pub keep_alive: Timeout,
-    /// Open connections of clients.
+    /// Open connections of clients; and as many streams of HTTP/2 on all of them together.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections: usize,
-    /// Requests at a time on one connection. HTTP/1.1 has one.
+    /// Requests at a time on one connection of HTTP/2. HTTP/1.1 has one.
     #[schemars(range(min = 1, max = 10_000))]
     pub streams: usize,
 }

@@ -74,9 +74,9 @@ pub struct Listener {
     #[serde(default)]
     #[schemars(length(max = 256))]
     pub trusted_identity_from: Vec<TrustedPeer>,
-    /// HTTP/2 without TLS.
+    /// Whether a connection may also begin with HTTP/2, without TLS and without asking first (prior knowledge).
     #[serde(default)]
-    pub h2c: Off,
+    pub h2c: bool,
 }
 
 /// A switch that this version can only leave off.

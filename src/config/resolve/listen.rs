@@ -44,6 +44,7 @@ pub(super) fn listeners(
         Some(ListenerConfig {
             address: listener.address.clone()?.0,
             trusted_identity_from: trusted_peers(listener, &at, faults),
+            h2c: listener.h2c,
         })
     })
     .collect()

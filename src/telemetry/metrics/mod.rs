@@ -56,6 +56,27 @@ pub struct KeyFigures {
     pub state_errors: u64,
 }
 
+/// What a client did that its connection was ended for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionEnd {
+    /// What was to come at once did not come in time.
+    SlowHead,
+    /// It sent too much of what costs it nothing.
+    Flood,
+    /// It broke the protocol.
+    Protocol,
+}
+
+impl ConnectionEnd {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::SlowHead => "slow_head",
+            Self::Flood => "flood",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
 /// Every metric of the process. Shared by all parts; survives reloads.
 #[derive(Debug)]
 pub struct Metrics {
@@ -72,6 +93,7 @@ pub struct Metrics {
     changes: IntCounter,
     streams_ended: IntCounter,
     connections: IntGauge,
+    connections_ended: IntCounterVec,
     access_log_dropped: IntCounter,
     usage_dropped: IntCounter,
     sync: IntCounterVec,
@@ -113,6 +135,7 @@ impl Metrics {
                 IntCounter::with_opts(opts(&table::STREAMS_ENDED)),
             ),
             connections: register(&registry, IntGauge::with_opts(opts(&table::CONNECTIONS))),
+            connections_ended: register(&registry, counter_vec(&table::CONNECTIONS_ENDED)),
             access_log_dropped: register(
                 &registry,
                 IntCounter::with_opts(opts(&table::ACCESS_LOG_DROPPED)),
@@ -152,6 +175,13 @@ impl Metrics {
     /// The number of open connections, to be kept by whoever opens and closes them.
     pub fn connections(&self) -> &IntGauge {
         &self.connections
+    }
+
+    /// A connection was ended for what its client did.
+    pub fn connection_ended(&self, why: ConnectionEnd) {
+        self.connections_ended
+            .with_label_values(&[why.as_str()])
+            .inc();
     }
 
     /// An answer was cut.

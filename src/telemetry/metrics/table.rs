@@ -92,6 +92,8 @@ table! {
         "Answers that were cut because their key died, or the keys became too stale to say so, or they outlived a limit.";
     CONNECTIONS = "keyward_connections", Kind::Gauge, [],
         "Open connections from clients.";
+    CONNECTIONS_ENDED = "keyward_connections_ended_total", Kind::Counter, ["why"],
+        "Connections of HTTP/2 that were ended for what their clients did: `slow_head`, a first frame or a header did not come in time; `flood`, more than allowed of what costs a client nothing, as resets or pings; `protocol`, a rule of the protocol was broken.";
     ACCESS_LOG_DROPPED = "keyward_access_log_dropped_total", Kind::Counter, [],
         "Access-log lines that were lost because the log could not be written as fast as requests came.";
     USAGE_DROPPED = "keyward_usage_dropped_total", Kind::Counter, [],

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::table::{self, Kind};
-use super::{KeyFigures, Metrics, Outcome};
+use super::{ConnectionEnd, KeyFigures, Metrics, Outcome};
 use crate::authz::{Anonymous, Reason, RouteId};
 
 const TOOK: Duration = Duration::from_millis(3);
@@ -22,6 +22,7 @@ fn everything_in_the_table_is_scraped_and_nothing_else() {
     routes.finished(Some(RouteId(0)), Outcome::Allowed(200), TOOK);
     routes.unauthenticated(RouteId(0), Anonymous::Open);
     metrics.upstreams(["u"]).answered(0, TOOK);
+    metrics.connection_ended(ConnectionEnd::Flood);
     let text = metrics.render(&KeyFigures::default());
 
     let mut scraped: Vec<(&str, &str)> = text

@@ -1,6 +1,7 @@
 //! What the tests of the data plane stand on: a real gateway, an upstream that records bytes, a client of raw bytes.
 
 pub mod client;
+pub mod frames;
 pub mod gateway;
 #[cfg(feature = "cli")]
 pub mod platform;

@@ -1,0 +1,120 @@
+//! The answering half of a stream: lent to pingora for an exchange, and kept by the gateway for what comes after.
+//!
+//! It sends what it is given as fast as the client takes it. Knows no request.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Error, Reason, SendStream};
+use http::Response;
+
+/// Most bytes that a stream asks room for at once.
+const PIECE: usize = 16 * 1024;
+
+/// See the head of this file.
+#[derive(Debug)]
+pub struct Reply {
+    respond: SendResponse<Bytes>,
+    sending: Option<SendStream<Bytes>>,
+    has_ended: bool,
+}
+
+impl Reply {
+    /// Nothing was sent yet.
+    pub fn new(respond: SendResponse<Bytes>) -> Self {
+        Self {
+            respond,
+            sending: None,
+            has_ended: false,
+        }
+    }
+
+    /// Whether the final head was sent.
+    pub fn has_begun(&self) -> bool {
+        self.sending.is_some()
+    }
+
+    /// Whether all was sent.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Sends an informational head.
+    ///
+    /// # Errors
+    /// The stream is over.
+    pub fn inform(&mut self, head: Response<()>) -> Result<(), Error> {
+        self.respond.send_informational(head)
+    }
+
+    /// Sends the final head; `end`: nothing follows.
+    ///
+    /// # Errors
+    /// The stream is over.
+    pub fn begin(&mut self, head: Response<()>, end: bool) -> Result<(), Error> {
+        self.sending = Some(self.respond.send_response(head, end)?);
+        self.has_ended = end;
+        Ok(())
+    }
+
+    /// Sends what the client has room for; ready when that was something, or `bytes` are none.
+    pub fn poll_send(
+        &mut self,
+        bytes: &mut Bytes,
+        end: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        let Some(sending) = self.sending.as_mut().filter(|_| !self.has_ended) else {
+            return Poll::Ready(Err(Reason::STREAM_CLOSED.into()));
+        };
+        let mut room = 0;
+        if !bytes.is_empty() {
+            sending.reserve_capacity(bytes.len().min(PIECE));
+            room = sending.capacity();
+            while room == 0 {
+                match sending.poll_capacity(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(None) => return Poll::Ready(Err(Reason::STREAM_CLOSED.into())),
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                    Poll::Ready(Some(Ok(more))) => room = more,
+                }
+            }
+        }
+        let piece = bytes.split_to(room.min(bytes.len()));
+        let end = end && bytes.is_empty();
+        self.has_ended = end;
+        Poll::Ready(sending.send_data(piece, end))
+    }
+
+    /// Sends all of `bytes`, however long the client takes.
+    ///
+    /// # Errors
+    /// The stream is over.
+    pub async fn send(&mut self, mut bytes: Bytes, end: bool) -> Result<(), Error> {
+        loop {
+            poll_fn(|cx| self.poll_send(&mut bytes, end, cx)).await?;
+            if bytes.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ready once the client has taken its request back, or is gone.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.sending {
+            Some(sending) => sending.poll_reset(cx).map(drop),
+            None => self.respond.poll_reset(cx).map(drop),
+        }
+    }
+
+    /// Ends the stream, and forgets what is still to be sent.
+    pub fn reset(&mut self, reason: Reason) {
+        self.has_ended = true;
+        match &mut self.sending {
+            Some(sending) => sending.send_reset(reason),
+            None => self.respond.send_reset(reason),
+        }
+    }
+}

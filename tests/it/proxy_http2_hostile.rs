@@ -1,0 +1,413 @@
+//! Clients of HTTP/2 that mean harm: malformed requests, floods, streams that nobody reads. Each limit is reached.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use keyward::proxy::Limits;
+
+use super::support::Recorder;
+use super::support::frames::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, NO_ERROR,
+    PADDED, PING, PREFACE, PRIORITY, PROTOCOL_ERROR, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE,
+    WITH_PRIORITY, ask, block, frame, request,
+};
+use super::support::gateway::{Setup, TestGateway};
+use super::support::upstream::ok;
+
+/// `SETTINGS_INITIAL_WINDOW_SIZE`.
+const WINDOW: u16 = 4;
+
+fn gateway_with(upstream: SocketAddr, limits: Limits) -> TestGateway {
+    let mut setup = Setup {
+        limits,
+        ..Setup::new(upstream)
+    };
+    setup.listeners[0].h2c = true;
+    setup.start()
+}
+
+fn gateway(upstream: SocketAddr) -> TestGateway {
+    gateway_with(upstream, Limits::default())
+}
+
+/// A client that is served whatever another one does.
+async fn is_served(gateway: &TestGateway) {
+    let mut good = Raw::open(gateway.address, &[]).await;
+    good.send(ask(1, &request("GET", "/open/good", &[]))).await;
+    assert_eq!(good.answer().await, Ok(200));
+}
+
+async fn ended_for(gateway: &TestGateway, why: &str, times: usize) {
+    let line = format!("keyward_connections_ended_total{{why=\"{why}\"}}");
+    gateway.counted(&line, times as f64).await;
+}
+
+type Fields = Vec<(&'static str, &'static str)>;
+
+const SCHEME: (&str, &str) = (":scheme", "http");
+const GET: (&str, &str) = (":method", "GET");
+const HOST: (&str, &str) = (":authority", "gw.test");
+const PATH: (&str, &str) = (":path", "/open/x");
+
+fn with(more: &[(&'static str, &'static str)]) -> Fields {
+    request("GET", "/open/x", more)
+}
+
+/// Targets that are no paths, and methods that are none.
+fn targets() -> Vec<Fields> {
+    let to = |path: &'static str| request("GET", path, &[]);
+    vec![
+        to(""),
+        to("*"),
+        to("open/x"),
+        to("?open"),
+        to("http://gw.test/open/x"),
+        to("//gw.test/open/x"),
+        to("/open/../x"),
+        to("/open/%2e%2e/x"),
+        to("/open//x"),
+        to("/open/a%2fb"),
+        to("/open/a;b"),
+        to("/open/a\\b"),
+        to("/open/a b"),
+        to("/open/a\r\nx: y"),
+        to("/open/a\0"),
+        to("/open/\u{e9}"),
+        request("OPTIONS", "*", &[]),
+        request("CONNECT", "/open/x", &[]),
+        request("GE T", "/open/x", &[]),
+        request("GET /open/y HTTP/1.1\r\nx:", "/open/x", &[]),
+        vec![(":method", "CONNECT"), HOST],
+    ]
+}
+
+/// Pseudo-headers that are missing, doubled, unknown, late or of answers; hosts that are not one.
+fn pseudo_headers() -> Vec<Fields> {
+    vec![
+        vec![GET, SCHEME, HOST],
+        vec![SCHEME, HOST, PATH],
+        vec![GET, HOST, PATH],
+        vec![GET, SCHEME, PATH],
+        vec![GET, GET, SCHEME, HOST, PATH],
+        vec![GET, SCHEME, HOST, PATH, PATH],
+        vec![GET, SCHEME, HOST, HOST, PATH],
+        vec![GET, SCHEME, HOST, PATH, (":status", "200")],
+        vec![GET, SCHEME, HOST, PATH, (":protocol", "websocket")],
+        vec![GET, SCHEME, HOST, PATH, (":other", "x")],
+        vec![GET, SCHEME, HOST, ("x-a", "1"), PATH],
+        vec![GET, (":scheme", "ftp"), HOST, PATH],
+        with(&[("host", "other")]),
+        with(&[("host", "gw.test:80")]),
+        with(&[("host", "gw.test"), ("host", "gw.test")]),
+        vec![GET, SCHEME, (":authority", ""), PATH],
+        vec![GET, SCHEME, (":authority", "a, b"), PATH],
+        vec![GET, SCHEME, (":authority", "user@gw.test"), PATH],
+        vec![GET, SCHEME, (":authority", "gw.test/admin"), PATH],
+        vec![GET, SCHEME, (":authority", "gw.test:0"), PATH],
+        vec![GET, SCHEME, (":authority", "[::1"), PATH],
+        vec![GET, SCHEME, PATH, ("host", "a"), ("host", "b")],
+        vec![GET, SCHEME, PATH, ("host", "")],
+    ]
+}
+
+/// Fields that are a hop's of HTTP/1.1, or are written as they may not be.
+fn other_fields() -> Vec<Fields> {
+    vec![
+        with(&[("connection", "close")]),
+        with(&[("connection", "x-keyward-org")]),
+        with(&[("keep-alive", "1")]),
+        with(&[("proxy-connection", "close")]),
+        with(&[("transfer-encoding", "chunked")]),
+        with(&[("upgrade", "websocket")]),
+        with(&[("te", "gzip")]),
+        with(&[("Host", "gw.test")]),
+        with(&[("X-Upper", "1")]),
+        with(&[("x a", "1")]),
+        with(&[("", "1")]),
+        with(&[("x-a", "1\r\nx-keyward-org: acme")]),
+        with(&[("x-a", "1\0")]),
+        with(&[("content-length", "1")]),
+        with(&[("content-length", "0"), ("content-length", "0")]),
+        with(&[("content-length", "+0")]),
+        with(&[("content-length", "0, 0")]),
+        with(&[("content_length", "0")]),
+        with(&[("transfer_encoding", "chunked")]),
+    ]
+}
+
+#[tokio::test]
+async fn malformed_requests_never_reach_the_upstream() {
+    let cases = [targets(), pseudo_headers(), other_fields()].concat();
+    let upstream = Recorder::start().await;
+    let gateway = gateway(upstream.address);
+    for fields in &cases {
+        let mut raw = Raw::open(gateway.address, &[]).await;
+        raw.send(ask(1, fields)).await;
+        if let Ok(status) = raw.answer().await {
+            assert!((400..500).contains(&status), "{status} {fields:?}");
+        }
+        assert!(upstream.requests().is_empty(), "{fields:?}");
+    }
+    is_served(&gateway).await;
+}
+
+#[tokio::test]
+async fn what_is_to_come_at_once_is_not_waited_for() {
+    let upstream = Recorder::start().await;
+    let limits = Limits {
+        header_timeout: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let gateway = gateway_with(upstream.address, limits);
+    // Nothing, and part of the preface: nobody knows yet that it is HTTP/2.
+    let mut raw = Raw::connect(gateway.address).await;
+    assert_eq!(raw.end().await, None);
+    let mut client = gateway.connect().await;
+    client.send(&PREFACE[..10]).await;
+    assert_eq!(client.answer().await.status, 408);
+
+    let settings = frame(SETTINGS, 0, 0, []);
+    let head = block(&request("GET", "/open/x", &[]));
+    let open = frame(HEADERS, END_STREAM, 1, &head[..20]);
+    let more = frame(CONTINUATION, 0, 1, &head[20..]);
+    let beginnings = [
+        Vec::new(),
+        settings[..5].to_vec(),
+        [&settings[..], &open].concat(),
+        [&settings[..], &open, &more].concat(),
+        [&settings[..], &open[..15]].concat(),
+        [&settings[..], &frame(PING, 0, 0, [0; 8])[..12]].concat(),
+    ];
+    for (times, beginning) in beginnings.iter().enumerate() {
+        let mut raw = Raw::connect(gateway.address).await;
+        raw.send([PREFACE, beginning].concat()).await;
+        assert_eq!(raw.end().await, Some(ENHANCE_YOUR_CALM), "{beginning:?}");
+        ended_for(&gateway, "slow_head", times + 1).await;
+    }
+    assert!(upstream.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_connection_without_streams_ends() {
+    let upstream = Recorder::start().await;
+    let limits = Limits {
+        keep_alive: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let gateway = gateway_with(upstream.address, limits);
+    let mut raw = Raw::open(gateway.address, &[]).await;
+    raw.send(ask(1, &request("GET", "/open/x", &[]))).await;
+    assert_eq!(raw.answer().await, Ok(200));
+    // Pings keep nothing alive.
+    raw.send(frame(PING, 0, 0, [0; 8])).await;
+    assert_eq!(raw.end().await, Some(NO_ERROR));
+}
+
+#[tokio::test]
+async fn floods_end_their_connection_and_no_other() {
+    let upstream = Recorder::start().await;
+    let gateway = gateway(upstream.address);
+    let head = block(&request("GET", "/open/x", &[]));
+    let reset = |stream| {
+        [
+            frame(HEADERS, END_HEADERS | END_STREAM, stream, &head),
+            frame(RST_STREAM, 0, stream, [0, 0, 0, 8]),
+        ]
+        .concat()
+    };
+    let open = frame(HEADERS, END_HEADERS, 1, &head);
+    let same = |bytes: Vec<u8>| bytes.repeat(5000);
+    let floods = [
+        (
+            "settings",
+            same(frame(SETTINGS, 0, 0, [0, 4, 0, 0, 255, 255])),
+        ),
+        ("pings", same(frame(PING, 0, 0, [7; 8]))),
+        ("pongs", same(frame(PING, ACK, 0, [7; 8]))),
+        ("priorities", same(frame(PRIORITY, 0, 1, [0, 0, 0, 3, 9]))),
+        ("windows", same(frame(WINDOW_UPDATE, 0, 0, [0, 0, 0, 1]))),
+        ("unknown", same(frame(0xbb, 0, 0, [1; 50]))),
+        (
+            "empty bodies",
+            [open.clone(), same(frame(DATA, 0, 1, []))].concat(),
+        ),
+        (
+            "padding",
+            [open, same(frame(DATA, PADDED, 1, [3, 0, 0, 0]))].concat(),
+        ),
+        (
+            "continuations",
+            [
+                frame(HEADERS, 0, 1, &head),
+                same(frame(CONTINUATION, 0, 1, [])),
+            ]
+            .concat(),
+        ),
+        (
+            "resets",
+            (0..5000).flat_map(|at| reset(2 * at + 1)).collect(),
+        ),
+    ];
+    for (times, (name, flood)) in floods.into_iter().enumerate() {
+        let mut raw = Raw::open(gateway.address, &[]).await;
+        raw.pour(&flood).await;
+        // Where the client goes on for longer than it is listened to, it may not come to read why.
+        let code = raw.end().await;
+        let calm = Some(ENHANCE_YOUR_CALM);
+        assert!(code == calm || code.is_none(), "{name}: {code:?}");
+        ended_for(&gateway, "flood", times + 1).await;
+        is_served(&gateway).await;
+    }
+}
+
+#[tokio::test]
+async fn streams_that_are_broken_on_purpose_end_their_connection() {
+    let upstream = Recorder::start().await;
+    let gateway = gateway(upstream.address);
+    let head = block(&request("POST", "/open/x", &[]));
+    let whole = |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &head);
+    let begun = |stream| frame(HEADERS, END_HEADERS, stream, &head);
+    let self_dependent = |stream: u32| {
+        let priority = [&stream.to_be_bytes()[..], &[1]].concat();
+        let flags = END_HEADERS | END_STREAM | WITH_PRIORITY;
+        frame(HEADERS, flags, stream, [priority, head.clone()].concat())
+    };
+    type Attack<'a> = (&'a str, Box<dyn Fn(u32) -> Vec<u8> + 'a>);
+    let attacks: [Attack<'_>; 6] = [
+        (
+            "no window",
+            Box::new(|at| [begun(at), frame(WINDOW_UPDATE, 0, at, [0; 4])].concat()),
+        ),
+        (
+            "too much window",
+            Box::new(|at| {
+                let most = frame(WINDOW_UPDATE, 0, at, [0x7f, 255, 255, 255]);
+                [begun(at), most.clone(), most].concat()
+            }),
+        ),
+        (
+            "a body after its end",
+            Box::new(|at| [whole(at), frame(DATA, 0, at, "more")].concat()),
+        ),
+        (
+            "a head after the end",
+            Box::new(|at| [whole(at), whole(at)].concat()),
+        ),
+        ("self-dependency", Box::new(self_dependent)),
+        (
+            "a length that is not kept",
+            Box::new(|at| {
+                let fields = request("POST", "/open/x", &[("content-length", "1")]);
+                ask(at, &fields)
+            }),
+        ),
+    ];
+    for (name, attack) in &attacks {
+        let mut raw = Raw::open(gateway.address, &[]).await;
+        for stream in (1..4000).step_by(2) {
+            raw.pour(attack(stream)).await;
+        }
+        let code = raw.end().await;
+        assert_ne!(code, Some(NO_ERROR), "{name}");
+        is_served(&gateway).await;
+    }
+}
+
+#[tokio::test]
+async fn a_broken_protocol_ends_its_connection() {
+    let upstream = Recorder::start().await;
+    let gateway = gateway(upstream.address);
+    for (times, broken) in [
+        frame(WINDOW_UPDATE, 0, 0, [0; 4]),
+        frame(SETTINGS, ACK, 0, []).repeat(2),
+        frame(DATA, 0, 1, "unasked"),
+        frame(CONTINUATION, 0, 1, []),
+        frame(PING, 0, 1, [0; 8]),
+        frame(
+            HEADERS,
+            END_HEADERS,
+            2,
+            block(&request("GET", "/open/x", &[])),
+        ),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let mut raw = Raw::open(gateway.address, &[]).await;
+        raw.send(broken).await;
+        assert_eq!(raw.end().await, Some(PROTOCOL_ERROR), "{broken:?}");
+        ended_for(&gateway, "protocol", times + 1).await;
+    }
+    is_served(&gateway).await;
+}
+
+/// A fragment is no part of a target. The library drops it before anyone judges: nobody is told another target than the
+/// one that was judged.
+#[tokio::test]
+async fn a_fragment_goes_nowhere() {
+    let upstream = Recorder::start().await;
+    let gateway = gateway(upstream.address);
+    let mut raw = Raw::open(gateway.address, &[]).await;
+    raw.send(ask(1, &request("GET", "/open/x#/../../any/y", &[])))
+        .await;
+    assert_eq!(raw.answer().await, Ok(200));
+    assert_eq!(upstream.one().request_line(), "GET /open/x HTTP/1.1");
+    assert_eq!(gateway.log(1).await[0]["path"], "/open/x");
+}
+
+#[tokio::test]
+async fn a_header_that_swells_is_refused_as_too_large() {
+    let upstream = Recorder::start().await;
+    let gateway = gateway(upstream.address);
+    let start = block(&request("GET", "/open/x", &[]));
+    // One entry in the table, then references of one byte each.
+    let references = [&start[..], &[0x40, 1, b'a', 0], &vec![0xbe; 3000]].concat();
+    let mut raw = Raw::open(gateway.address, &[(WINDOW, 0)]).await;
+    for stream in 0..50 {
+        let flags = END_HEADERS | END_STREAM;
+        raw.pour(frame(HEADERS, flags, 2 * stream + 1, &references))
+            .await;
+    }
+    assert_eq!(raw.answer().await, Ok(431));
+
+    // The whole bomb, and one value that never ends.
+    let bomb = [&start[..], &[0x40, 1, b'a', 0], &vec![0xbe; 16_000]].concat();
+    let endless = [&start[..], &[0, 1, b'a', 0x7f, 0x80, 0x80, 0x80, 0x08]].concat();
+    for beginning in [bomb, endless] {
+        let mut raw = Raw::open(gateway.address, &[]).await;
+        raw.pour(frame(HEADERS, END_STREAM, 1, &beginning)).await;
+        for _ in 0..100 {
+            raw.pour(frame(CONTINUATION, 0, 1, vec![0xbe; 16_000]))
+                .await;
+        }
+        let code = raw.end().await;
+        assert_ne!(code, Some(NO_ERROR), "it ended by itself");
+    }
+    assert!(upstream.requests().is_empty());
+    is_served(&gateway).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_ends_and_its_neighbours_go_on() {
+    let large = |received: &super::support::upstream::Received| {
+        if received.request_line().contains("large") {
+            let body = "x".repeat(1_000_000);
+            format!("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n{body}").into_bytes()
+        } else {
+            ok()
+        }
+    };
+    let upstream = Recorder::answering(large).await;
+    let mut limits = Limits::default();
+    limits.route.stream_idle = Duration::from_millis(100);
+    let gateway = gateway_with(upstream.address, limits);
+    let mut raw = Raw::open(gateway.address, &[(WINDOW, 0)]).await;
+    raw.send(ask(1, &request("GET", "/open/large", &[]))).await;
+    let end = raw.next(&[RST_STREAM, GOAWAY]).await.unwrap();
+    assert_eq!((end.kind, end.stream), (RST_STREAM, 1));
+    raw.send(ask(3, &request("GET", "/open/x", &[]))).await;
+    assert_eq!(raw.next(&[HEADERS]).await.unwrap().stream, 3);
+    raw.send(frame(WINDOW_UPDATE, 0, 3, [0, 0, 0, 100])).await;
+    assert_eq!(raw.next(&[DATA]).await.unwrap().payload, b"ok");
+    gateway.counted("keyward_streams_ended_total", 1.0).await;
+}
