@@ -439,7 +439,7 @@ fn what_is_not_there_is_404_for_every_operation() {
         ("GET", "/v2/orgs/acme", None),
         ("GET", "/", None),
         ("GET", "/v2/orgs/acme/api-keys/ci/", None),
-        ("GET", "/v1/gateways/one", None),
+        ("GET", "/v1/gateways/one/two", None),
         ("GET", "/sync/v1/", None),
         ("GET", "/sync/v2/snapshot", None),
     ] {

@@ -13,7 +13,7 @@ use crate::control::fleet::{
     Count, Fleet, GatewayRow, HEARD_LATELY, LeaseClock, NamedToken, Seen, between,
 };
 use crate::control::store::fleet::{self as stored, ReportNumber};
-use crate::control::store::{StoreError, Usage, WriteTransaction, log};
+use crate::control::store::{StoreError, Usage, WriteTransaction};
 use crate::wire::sync::{GatewayId, GatewayInfo, Position};
 
 /// How often it is looked whether something of the fleet is to be written down or read.
@@ -402,7 +402,8 @@ impl Command for ForgetOne {
             "name": self.info.name,
         });
         let state = Some(gateway.to_string());
-        Ok(log::note(transaction, &actor, "gateway.forget", (state, None)).await?)
+        transaction.note(&actor, "gateway.forget", (state, None));
+        Ok(())
     }
 }
 

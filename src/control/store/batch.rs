@@ -9,11 +9,11 @@ use super::row::{
 };
 use super::sql::{self, Builder, Conn, Row, Value};
 use super::{StoreError, StoredKey, Usage};
-use crate::authz::{KeyId, RawGrants, Revision, Tenant, Timestamp};
+use crate::authz::{KeyId, RawGrants, Tenant, Timestamp};
 use crate::wire::{SecretDigest, grants};
 
 /// Rows of one statement. SQLite takes 32,766 values, PostgreSQL 65,535, and a key has 14.
-const ROWS_MAX: usize = 1000;
+pub(super) const ROWS_MAX: usize = 1000;
 
 /// The key that has a secret.
 #[derive(Debug, Clone, PartialEq)]
@@ -218,23 +218,6 @@ pub(super) async fn add_usage(
     Ok(())
 }
 
-/// Notes down which keys a revision touched.
-pub(super) async fn log(
-    connection: &mut Conn<'_>,
-    revision: Revision,
-    touched: &[(KeyId, &'static str)],
-) -> Result<(), StoreError> {
-    for touched in touched.chunks(ROWS_MAX) {
-        let mut query = Builder::new("INSERT INTO changes (revision, key_id, effect) ");
-        query.rows(touched.iter().map(|(id, effect)| {
-            let revision = stored_revision(revision);
-            [revision.into(), id.as_str().into(), (*effect).into()]
-        }));
-        execute(query, touched.len(), connection).await?;
-    }
-    Ok(())
-}
-
 async fn fetch(
     query: Builder<'_>,
     rows: usize,
@@ -244,7 +227,8 @@ async fn fetch(
     Ok(query.fetch_all(connection).await?)
 }
 
-async fn execute(
+/// Carries a statement of so many rows out.
+pub(super) async fn execute(
     query: Builder<'_>,
     rows: usize,
     connection: &mut Conn<'_>,

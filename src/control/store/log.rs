@@ -1,8 +1,8 @@
-//! The audit log, read page by page: the newest entry first. And its entries on what is no key.
+//! The audit log, read page by page: the newest entry first.
 
-use super::row::{revision, stored_revision, tenant_text};
-use super::sql::{self, Builder, Conn, Row};
-use super::{StoreError, WriteTransaction};
+use super::StoreError;
+use super::row::{revision, tenant_text};
+use super::sql::{Builder, Conn, Row};
 use crate::authz::{Revision, Tenant, Timestamp};
 
 /// Bytes of what was and what is that are on one page, unless its first entry has more.
@@ -129,27 +129,4 @@ fn entry(row: &Row) -> Result<Entry, StoreError> {
         before: row.try_get(8)?,
         after: row.try_get(9)?,
     })
-}
-
-/// An entry on what is no key: what is known of it stands where else the state of a key does, before and after.
-pub(in crate::control) async fn note(
-    transaction: &mut WriteTransaction<'_>,
-    actor: &str,
-    action: &'static str,
-    (before, after): (Option<String>, Option<String>),
-) -> Result<(), StoreError> {
-    let (at, next) = (transaction.now().as_millis(), transaction.revision());
-    sql::query(
-        "INSERT INTO audit (at, revision, actor, action, family, tenant, key_id, before_state, after_state) \
-         VALUES ($1, $2, $3, $4, '', '', '', $5, $6)",
-    )
-    .bind(at)
-    .bind(stored_revision(Revision(next.0.saturating_sub(1))))
-    .bind(actor)
-    .bind(action)
-    .bind(before)
-    .bind(after)
-    .execute(&mut transaction.connection())
-    .await?;
-    Ok(())
 }

@@ -11,6 +11,7 @@ pub(super) mod fleet;
 pub(super) mod load;
 mod lock;
 pub(super) mod log;
+mod notes;
 mod open;
 pub(super) mod page;
 pub(super) mod read;

@@ -1,6 +1,5 @@
 //! The named tokens of gateways, as hashes.
 
-use super::log::note;
 use super::sql::{self, Conn};
 use super::{StoreError, WriteTransaction};
 use crate::authz::Timestamp;
@@ -45,7 +44,7 @@ pub(in crate::control) async fn insert(
         return Ok(false);
     }
     let state = Some(state(&token.name));
-    note(transaction, actor, "gateway-token.create", (None, state)).await?;
+    transaction.note(actor, "gateway-token.create", (None, state));
     Ok(true)
 }
 
@@ -63,7 +62,7 @@ pub(in crate::control) async fn remove(
         return Ok(false);
     }
     let state = Some(state(name));
-    note(transaction, actor, "gateway-token.revoke", (state, None)).await?;
+    transaction.note(actor, "gateway-token.revoke", (state, None));
     Ok(true)
 }
 

@@ -2,13 +2,11 @@
 //! entry together, and yields the change that gateways are told.
 
 use super::changes::{self, Since};
-use super::row::{
-    digest_columns, entry, grants_text, owner_columns, status_text, stored_revision, tenant_text,
-};
+use super::notes::Notes;
+use super::row::{digest_columns, entry, grants_text, owner_columns, status_text, stored_revision};
 use super::sql::{self, Conn, Connection, Dialect, Purpose, Transaction};
 use super::{StoreError, StoredKey, Usage, batch, epoch, read, retention};
 use crate::authz::{KeyId, Revision, Timestamp};
-use crate::control::audit;
 use crate::wire::{Change, Epoch, Secret, SecretDigest, SecretEntry};
 
 /// What control planes of one server tell each other through.
@@ -59,6 +57,8 @@ pub(in crate::control) struct WriteTransaction<'c> {
     removed: Vec<KeyId>,
     /// What former steps made.
     changes: Vec<Change>,
+    /// What is written at the end.
+    notes: Notes,
 }
 
 /// A key that gateways must be told of.
@@ -89,11 +89,13 @@ impl<'c> WriteTransaction<'c> {
             put: Vec::new(),
             removed: Vec::new(),
             changes: Vec::new(),
+            notes: Notes::default(),
         })
     }
 
     /// Begins a step.
     pub(in crate::control) async fn open_step(&mut self) -> Result<(), StoreError> {
+        self.notes.open_step();
         self.mark("SAVEPOINT step").await
     }
 
@@ -101,7 +103,7 @@ impl<'c> WriteTransaction<'c> {
     pub(in crate::control) async fn keep_step(&mut self) -> Result<(), StoreError> {
         if !self.put.is_empty() || !self.removed.is_empty() {
             let change = self.change().await?;
-            self.log(&change).await?;
+            self.notes.touched(&change);
             self.last = change.revision;
             self.changes.push(change);
         }
@@ -112,6 +114,7 @@ impl<'c> WriteTransaction<'c> {
     pub(in crate::control) async fn undo_step(&mut self) -> Result<(), StoreError> {
         self.put.clear();
         self.removed.clear();
+        self.notes.undo_step();
         self.is_void = !self.has_savepoints;
         self.mark("ROLLBACK TO step").await?;
         self.mark("RELEASE step").await
@@ -169,6 +172,16 @@ impl<'c> WriteTransaction<'c> {
         Ok(())
     }
 
+    /// Notes in the audit log what was done to something that is no key, of which this was known before and is after.
+    pub(in crate::control) fn note(
+        &mut self,
+        actor: &str,
+        action: &'static str,
+        states: (Option<String>, Option<String>),
+    ) {
+        self.notes.other(self.last, actor, action, states);
+    }
+
     /// For questions within the transaction.
     pub(in crate::control) fn connection(&mut self) -> Conn<'_> {
         self.transaction.conn()
@@ -189,10 +202,11 @@ impl<'c> WriteTransaction<'c> {
             Put::New(entry(key.record.clone(), vec![secret]))
         }));
         match keys {
-            [] => Ok(()),
-            [(key, _)] => self.audit(by, None, Some(key)).await,
-            several => self.audit_several(by, several).await,
+            [] => {}
+            [(key, _)] => self.audit(by, None, Some(key)),
+            several => self.notes.several(self.revision(), by, several),
         }
+        Ok(())
     }
 
     /// Makes a key what it is to be. Id, tenant, slug and secrets stay.
@@ -219,7 +233,8 @@ impl<'c> WriteTransaction<'c> {
         .execute(&mut self.transaction.conn())
         .await?;
         self.put.push(Put::Changed(before.record.id.clone()));
-        self.audit(by, Some(before), Some(after)).await
+        self.audit(by, Some(before), Some(after));
+        Ok(())
     }
 
     /// Ends at `retired_at` every secret of a key that would live longer, and says how many still live.
@@ -278,7 +293,8 @@ impl<'c> WriteTransaction<'c> {
             .execute(&mut self.transaction.conn())
             .await?;
         self.removed.push(before.record.id.clone());
-        self.audit(by, Some(before), None).await
+        self.audit(by, Some(before), None);
+        Ok(())
     }
 
     /// Adds up how often keys were used. No change of what anyone may do, and so no revision.
@@ -294,6 +310,8 @@ impl<'c> WriteTransaction<'c> {
         if self.is_void {
             return Ok(Vec::new());
         }
+        let notes = std::mem::take(&mut self.notes);
+        notes.write(&mut self.transaction.conn(), self.now).await?;
         if !self.changes.is_empty() {
             sql::query("UPDATE meta SET revision = $1")
                 .bind(stored_revision(self.last))
@@ -330,15 +348,6 @@ impl<'c> WriteTransaction<'c> {
         })
     }
 
-    /// Notes what a revision touched.
-    async fn log(&mut self, change: &Change) -> Result<(), StoreError> {
-        let put = change.put.iter().map(|entry| &entry.record.id);
-        let put = put.map(|id| (id.clone(), "put"));
-        let removed = change.removed.iter().map(|id| (id.clone(), "removed"));
-        let touched: Vec<_> = put.chain(removed).collect();
-        batch::log(&mut self.transaction.conn(), change.revision, &touched).await
-    }
-
     /// Tells the other control planes of the same server, as soon as it is committed.
     async fn announce(&mut self) -> Result<(), StoreError> {
         let mut connection = self.transaction.conn();
@@ -366,76 +375,7 @@ impl<'c> WriteTransaction<'c> {
         Ok(())
     }
 
-    async fn audit(
-        &mut self,
-        by: &Audited,
-        before: Option<&StoredKey>,
-        after: Option<&StoredKey>,
-    ) -> Result<(), StoreError> {
-        let Some(key) = after.or(before) else {
-            return Ok(());
-        };
-        let about = About {
-            family: key.record.family().as_str(),
-            tenant: tenant_text(&key.record.tenant),
-            key_id: key.record.id.as_str(),
-            before: before.map(|key| audit::state(key, None)),
-            after: after.map(|key| audit::state(key, by.rotation)),
-        };
-        self.note(by, about).await
+    fn audit(&mut self, by: &Audited, before: Option<&StoredKey>, after: Option<&StoredKey>) {
+        self.notes.changed(self.revision(), by, before, after);
     }
-
-    /// What the keys have in common is said once; where they differ, it is empty.
-    async fn audit_several(
-        &mut self,
-        by: &Audited,
-        keys: &[(StoredKey, SecretDigest)],
-    ) -> Result<(), StoreError> {
-        let tenants = || keys.iter().map(|(key, _)| &key.record.tenant);
-        let family = common(tenants().map(|tenant| tenant.family().as_str()));
-        let about = About {
-            family: family.unwrap_or_default(),
-            tenant: common(tenants().map(tenant_text))
-                .filter(|_| family.is_some())
-                .unwrap_or_default(),
-            key_id: "",
-            before: None,
-            after: Some(audit::states(keys.iter().map(|(key, _)| key))),
-        };
-        self.note(by, about).await
-    }
-
-    async fn note(&mut self, by: &Audited, about: About<'_>) -> Result<(), StoreError> {
-        sql::query(
-            "INSERT INTO audit (at, revision, actor, action, family, tenant, key_id, before_state, after_state) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        )
-        .bind(self.now.as_millis())
-        .bind(stored_revision(self.revision()))
-        .bind(by.actor.as_str())
-        .bind(by.action)
-        .bind(about.family)
-        .bind(about.tenant)
-        .bind(about.key_id)
-        .bind(about.before)
-        .bind(about.after)
-        .execute(&mut self.transaction.conn())
-        .await?;
-        Ok(())
-    }
-}
-
-/// What an entry of the audit log is about.
-struct About<'a> {
-    family: &'a str,
-    tenant: &'a str,
-    key_id: &'a str,
-    before: Option<String>,
-    after: Option<String>,
-}
-
-/// What all of them are.
-fn common<'a>(mut all: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let first = all.next()?;
-    all.all(|other| other == first).then_some(first)
 }
