@@ -4,10 +4,10 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test soak fuzz deny bench load fleet fmt
+.PHONY: help run test soak fuzz deny bench load fleet differential fmt
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build Keyward and start the quickstart (ARGS="--listen 127.0.0.1:0 …" is passed on)
 	@scripts/need cargo cc cmake
@@ -44,6 +44,14 @@ fleet: ## what several gateways and control planes promise, measured (ARGS="revo
 	@scripts/need cargo cc cmake python3 postgres nextest
 	cargo build --profile dist --locked --bin keyward --example fleet-tool
 	benches/fleet/run.py --bin-dir $${CARGO_TARGET_DIR:-target}/dist $(ARGS)
+
+differential: ## mutated requests through Keyward to real servers: each sees what was judged (ARGS="node --count 1000" …)
+	@scripts/need cargo cc cmake python3 nginx haproxy
+	cargo build --release --locked --bin keyward
+	python3 -m venv $${CARGO_TARGET_DIR:-target}/differential
+	$${CARGO_TARGET_DIR:-target}/differential/bin/pip install -q gunicorn uvicorn hypercorn aiohttp h11 httptools
+	$${CARGO_TARGET_DIR:-target}/differential/bin/python benches/differential/run.py \
+	    --bin-dir $${CARGO_TARGET_DIR:-target}/release $(ARGS)
 
 fmt: ## format the source
 	cargo fmt --all

@@ -89,11 +89,22 @@ fn trusted_by_all(file: &File, root: &Spot<'_>) -> Vec<Mistake> {
     let mut warnings = Vec::new();
     for (index, listener) in file.listen.iter().flatten().enumerate() {
         let at = root.key("listen").index(index);
-        let at = at.key("trusted_identity_from");
-        for (index, peers) in listener.trusted_identity_from.iter().enumerate() {
-            if matches!(peers.0, PeerSet::Network(network) if network.prefix_len() == 0) {
-                let message = "whoever reaches this listener may say who they are";
-                warnings.push(at.index(index).mistake(message));
+        for (key, list, message) in [
+            (
+                "trusted_identity_from",
+                &listener.trusted_identity_from,
+                "whoever reaches this listener may say who they are",
+            ),
+            (
+                "trusted_proxies",
+                &listener.trusted_proxies,
+                "whoever reaches this listener may say where requests come from",
+            ),
+        ] {
+            for (index, peers) in list.iter().enumerate() {
+                if matches!(peers.0, PeerSet::Network(network) if network.prefix_len() == 0) {
+                    warnings.push(at.key(key).index(index).mistake(message));
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
@@ -12,9 +12,10 @@ use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
 
 use super::config::{Retries, RouteSettings};
 use super::exchange::Exchange;
-use super::forward::{clean_upgrade, pick_response, set_origin, set_trace};
+use super::forward::{clean_upgrade, pick_response, set_trace};
 use super::identity::set_identity;
 use super::line::Wait;
+use super::origin::set_origin;
 use super::upstream::{Needs, Upstream};
 use crate::authz::Reason;
 
@@ -75,7 +76,7 @@ pub fn make_request(
         .of(exchange.trusted, permit.principal().is_some());
     let mut headers = hygiene.pick(&request.headers, permit.forwards_key());
     clean_upgrade(&mut headers, &received.headers);
-    set_origin(&mut headers, exchange.client.forwarded_for());
+    set_origin(&mut headers, &exchange.peer, exchange.claims.as_deref());
     if let Some(trace) = &exchange.trace {
         set_trace(&mut headers, trace);
     }
@@ -106,6 +107,11 @@ pub fn take_response(
     bodiless: bool,
 ) -> Result<()> {
     let status = response.status;
+    let unasked =
+        status == StatusCode::SWITCHING_PROTOCOLS && !request.headers.contains_key(UPGRADE);
+    if unasked || !is_framed(response) {
+        return Err(Error::new_up(ErrorType::InvalidHTTPHeader));
+    }
     if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
         exchange.informational = exchange.informational.saturating_add(1);
         if exchange.informational > INFORMATIONAL_MAX {
@@ -127,6 +133,20 @@ pub fn take_response(
     Ok(())
 }
 
+/// Whether an answer says at most once, and in a way that has one reading, where it ends. Of a length beside chunks
+/// nothing is left here: pingora 0.9.1 has dropped it, as the specification lets it.
+fn is_framed(response: &ResponseHeader) -> bool {
+    let codings = response.headers.get_all(TRANSFER_ENCODING);
+    let lengths = response.headers.get_all(CONTENT_LENGTH);
+    let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    let number = |length: &HeaderValue| length.as_bytes().iter().all(u8::is_ascii_digit);
+    let codings_number = codings.iter().count();
+    codings_number + lengths.iter().count() <= 1
+        && (codings_number == 0 || response.version == Version::HTTP_11)
+        && codings.iter().all(chunked)
+        && lengths.iter().all(number)
+}
+
 /// Makes the head that the client gets out of the upstream's.
 ///
 /// # Errors
@@ -140,6 +160,10 @@ pub fn make_response(
         &response.headers,
         response.status == StatusCode::SWITCHING_PROTOCOLS,
     );
+    if let Some(coding) = headers.get_mut(TRANSFER_ENCODING) {
+        // Whatever case the upstream writes it in.
+        *coding = HeaderValue::from_static("chunked");
+    }
     if let Some(trace) = &exchange.trace {
         set_trace(&mut headers, trace);
     }

@@ -36,6 +36,10 @@ pub struct ListenerConfig {
     pub address: ListenAddr,
     /// Peers whose identity headers are kept.
     pub trusted_identity_from: TrustedPeers,
+    /// Peers whose word is taken on where a request came from.
+    pub trusted_proxies: TrustedPeers,
+    /// Whether each connection begins with a header of the PROXY protocol, which only those peers may send.
+    pub proxy_protocol: bool,
     /// Whether a connection may also begin with HTTP/2, without TLS.
     pub h2c: bool,
 }
@@ -46,12 +50,14 @@ impl From<ListenAddr> for ListenerConfig {
         Self {
             address,
             trusted_identity_from: TrustedPeers::default(),
+            trusted_proxies: TrustedPeers::default(),
+            proxy_protocol: false,
             h2c: false,
         }
     }
 }
 
-/// Peers that may say for whom they ask. By default there are none.
+/// Peers that are trusted with something. By default there are none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TrustedPeers {
     /// Whoever may open the Unix socket.

@@ -20,9 +20,10 @@ use super::config::Limits;
 use super::connections::{Connections, Presence};
 use super::exchange::Exchange;
 use super::framing::Framing;
-use super::head::{Head, Malformed, Scan, encode_query, scan};
+use super::head::{Head, Malformed, Scan, is_long_line, plain_target, scan};
 use super::http2;
 use super::line::{Line, Patience, Wait, deadline_after};
+use super::preamble;
 use super::regime::Regime;
 use super::respond::Answer;
 use super::service::Service;
@@ -84,18 +85,75 @@ struct Visit<'a> {
 impl Door {
     /// Serves a connection until it ends.
     pub async fn serve(self: Arc<Self>, socket: Socket, peer: Peer, presence: Presence) {
+        let mut wire = Wire::new(socket);
+        let peer = match self.introduced(&mut wire, peer, &presence).await {
+            Ok(Some(peer)) => peer,
+            Ok(None) => return,
+            Err((client, detail)) => return self.turn_down(wire, client, detail).await,
+        };
         let visit = Visit {
             door: &self,
             peer,
             presence: &presence,
             line: Arc::new(Line::new(Arc::clone(presence.seat()))),
         };
-        let mut wire = Some(Wire::new(socket));
+        let mut wire = Some(wire);
         let mut first = true;
         while let Some(open) = wire.take() {
             wire = visit.request(open, first).await;
             first = false;
         }
+    }
+
+    /// Reads the header of the PROXY protocol, where each connection must begin with one, within the time for a head:
+    /// who is at the other end then; `None`: nothing came. Only a trusted proxy may say so.
+    async fn introduced(
+        &self,
+        wire: &mut Wire,
+        peer: Peer,
+        presence: &Presence,
+    ) -> Result<Option<Peer>, (Client, &'static str)> {
+        if !peer.listener.proxy_protocol {
+            return Ok(Some(peer));
+        }
+        if !peer.is_proxy {
+            return Err((peer.client, "who connects here is no trusted proxy"));
+        }
+        let deadline = deadline_after(self.regime.load().rules.limits.header_timeout);
+        loop {
+            match preamble::scan(&wire.inbox) {
+                Ok(Some(preamble)) => {
+                    wire.inbox.advance(preamble.bytes);
+                    return Ok(Some(peer.introduced_as(preamble.source)));
+                }
+                Ok(None) => {}
+                Err(_) => return Err((peer.client, "the connection has no PROXY header")),
+            }
+            let read = tokio::select! {
+                biased;
+                read = wire.fill(Wait::Head, deadline, HEAD_READ) => read,
+                () = presence.until_draining() => {
+                    wire.fill(Wait::Head, deadline_after(LAST_WORD), HEAD_READ).await
+                }
+            };
+            if !matches!(read, Ok(1..)) {
+                let incomplete = (peer.client, "the PROXY header was not complete in time");
+                return if wire.inbox.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(incomplete)
+                };
+            }
+        }
+    }
+
+    /// Answers a connection that did not say whose it is.
+    async fn turn_down(&self, wire: Wire, client: Client, detail: &'static str) {
+        let line = Arc::new(Line::default());
+        let regime = self.regime.load_full();
+        let mut exchange = Box::new(Exchange::begin(regime, line, client, Instant::now()));
+        exchange.refuse(Reason::MalformedRequest, Some(detail));
+        close_with(wire, exchange).await;
     }
 
     /// Answers a connection for which there is no room.
@@ -132,7 +190,7 @@ impl Visit<'_> {
         let line = Arc::clone(&self.line);
         let client = self.peer.client.clone();
         let mut exchange = Box::new(Exchange::begin(regime, line, client, started));
-        exchange.trusted = self.peer.trusted;
+        exchange.trust(&self.peer);
         match arrival {
             Arrival::Request(head) => self.exchange(wire, head, exchange).await,
             Arrival::Refused(Malformed { reason, detail }) => {
@@ -181,7 +239,7 @@ impl Visit<'_> {
         let started = Instant::now();
         let regime = self.door.regime.load_full();
         let limits = &regime.rules.limits;
-        let begins_http2 = first && self.peer.h2c;
+        let begins_http2 = first && self.peer.listener.h2c;
         let deadline = deadline.unwrap_or_else(|| deadline_after(limits.header_timeout));
         (
             whole_head(wire, limits, deadline, begins_http2).await,
@@ -207,7 +265,7 @@ impl Visit<'_> {
     ) -> Option<Wire> {
         let route = &exchange.regime.rules.limits.route;
         self.line.begin(Patience::before_route(route));
-        let bytes = encode_query(wire.inbox.split_to(head.bytes), &mut head);
+        let bytes = plain_target(wire.inbox.split_to(head.bytes), &mut head);
         exchange.method = head.method.clone();
         exchange.target = head.target.clone();
         wire.framing = head.framing;
@@ -303,9 +361,10 @@ async fn whole_head(
         http2 &= http2::PREFACE.starts_with(&wire.inbox);
         skip_empty_lines(wire);
         let fresh = wire.inbox.get(seen..).unwrap_or_default();
+        let long = wire.inbox.len() > limits.header_bytes || is_long_line(&wire.inbox, limits);
         if http2 {
             // It may still become either.
-        } else if seen == 0 || ends_head(fresh) || wire.inbox.len() > limits.header_bytes {
+        } else if seen == 0 || ends_head(fresh) || long {
             match scan(&wire.inbox, limits) {
                 Ok(Scan::Whole(head)) => return Arrival::Request(head),
                 Ok(Scan::Partial) => {}

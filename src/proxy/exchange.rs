@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::config::ListenerConfig;
 use super::line::Line;
 use super::observe;
+use super::origin::Claims;
 use super::regime::Regime;
-use super::socket::Client;
+use super::socket::{Client, Peer};
 use super::trace::Trace;
 use super::upstream::{Chosen, Tried};
 use crate::authz::{Denial, Permit, Principal, Reason, RouteId, Timestamp};
@@ -35,10 +37,16 @@ pub struct Exchange {
     pub regime: Arc<Regime>,
     /// Its connection.
     pub line: Arc<Line>,
-    /// Who sent it.
+    /// Who sent it, as far as that is known.
     pub client: Client,
+    /// Who opened the connection that it came by.
+    pub peer: Client,
     /// Whether its sender may say for whom it asks.
     pub trusted: bool,
+    /// The listener whose trusted proxies its sender is one of.
+    pub vouched: Option<Arc<ListenerConfig>>,
+    /// What such a proxy says of where it came from.
+    pub claims: Option<Box<Claims>>,
     /// Its place among the requests of its route, where they are counted.
     pub place: Option<OwnedSemaphorePermit>,
     /// When its first byte was there.
@@ -106,8 +114,11 @@ impl Exchange {
         Self {
             regime,
             line,
+            peer: client.clone(),
             client,
             trusted: false,
+            vouched: None,
+            claims: None,
             place: None,
             started,
             time,
@@ -129,6 +140,12 @@ impl Exchange {
             cut: false,
             finished: false,
         }
+    }
+
+    /// Believes of its sender what whoever opened the connection is trusted with.
+    pub fn trust(&mut self, peer: &Peer) {
+        self.trusted = peer.trusted;
+        self.vouched = peer.vouched();
     }
 
     /// The method as received.

@@ -6,12 +6,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::HeaderMap;
 use http::header::HOST;
 use pingora::http::RequestHeader;
 
 use super::exchange::{Exchange, Verdict};
 use super::line::Patience;
 use super::live::{InUse, Seat, end_of};
+use super::origin::Claims;
 use super::regime::{Commons, Regime};
 use super::trace::Trace;
 use crate::authz::{Admission, Decision, Denial, KeyLookup, PresentedKey, Reason, RequestFacts};
@@ -34,12 +36,17 @@ pub fn decide(
         .get(HOST)
         .map_or(&b""[..], |host| host.as_bytes());
     let headers = &request.headers;
+    let origin = match asked {
+        None => take_claims(exchange, headers),
+        Some(_) => Ok(()),
+    };
     let named = exchange.trusted && regime.hygiene.names_identity(headers);
     let facts = RequestFacts::new(&request.method, host, exchange.target(), headers)
         .map(|facts| facts.with_trusted_identity(named));
-    let (decision, forward_target) = match &facts {
-        Err(invalid) => (malformed(invalid.0), None),
-        Ok(facts) => {
+    let (decision, forward_target) = match (&facts, origin) {
+        (Err(invalid), _) => (malformed(invalid.0), None),
+        (Ok(_), Err(detail)) => (malformed(detail), None),
+        (Ok(facts), Ok(())) => {
             let decision = match judge(&regime, facts, exchange, asked) {
                 Ok(decision) => decision,
                 Err(asking) => return Some(asking),
@@ -54,6 +61,19 @@ pub fn decide(
     regime.commons.metrics.decided(took);
     note(exchange, decision);
     None
+}
+
+/// Takes up what a trusted proxy says of where the request came from.
+fn take_claims(exchange: &mut Exchange, headers: &HeaderMap) -> Result<(), &'static str> {
+    let Some(listener) = &exchange.vouched else {
+        return Ok(());
+    };
+    let claims = Claims::read(headers, &listener.trusted_proxies)?;
+    if let Some(client) = claims.named() {
+        exchange.client = client;
+    }
+    exchange.claims = Some(Box::new(claims));
+    Ok(())
 }
 
 fn malformed(detail: &'static str) -> Decision {

@@ -6,12 +6,13 @@
 use std::borrow::Cow;
 
 use http::header::{
-    CONNECTION, COOKIE, HOST, PROXY_AUTHENTICATE, SEC_WEBSOCKET_PROTOCOL, TE, TRAILER, UPGRADE,
+    CONNECTION, COOKIE, PROXY_AUTHENTICATE, SEC_WEBSOCKET_PROTOCOL, TE, TRAILER, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use super::config::{IdentityConfig, NamePattern};
+use super::origin;
 use super::trace::{CORRELATION_ID, TRACEPARENT, Trace};
 use crate::authz::{CredentialRules, CredentialSource, KeyForm, Stripped, UserTokenSource};
 
@@ -42,10 +43,6 @@ const CLAIM_PREFIXES: &[&str] = &[
 /// The one name of the platform's family that belongs to browsers.
 const CSRF: HeaderName = HeaderName::from_static("x-prismeai-csrf-token");
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
 /// Response headers that are one hop's own business (`connection` and `transfer-encoding` are pingora's).
 const RESPONSE_HOP: [HeaderName; 5] = [
     HeaderName::from_static("keep-alive"),
@@ -56,7 +53,7 @@ const RESPONSE_HOP: [HeaderName; 5] = [
 ];
 
 /// Lines that Keyward adds to a request at most: where it came from, what it is called, whose key it had.
-const OWN_LINES_MAX: usize = 10;
+const OWN_LINES_MAX: usize = 7 + origin::LINES_MAX;
 
 /// Lines that say what a request is called elsewhere.
 const TRACE_LINES: usize = 2;
@@ -322,17 +319,6 @@ pub fn clean_upgrade(headers: &mut HeaderMap, received: &HeaderMap) {
     if !nominated {
         headers.remove(UPGRADE);
         headers.remove(CONNECTION);
-    }
-}
-
-/// Says whom the request came from, in place of whatever it claimed.
-pub fn set_origin(headers: &mut HeaderMap, origin: Option<&HeaderValue>) {
-    if let Some(origin) = origin {
-        headers.insert(X_FORWARDED_FOR, origin.clone());
-    }
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    if let Some(host) = headers.get(HOST).cloned() {
-        headers.insert(X_FORWARDED_HOST, host);
     }
 }
 

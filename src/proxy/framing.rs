@@ -7,6 +7,9 @@
 const CHUNK_LINE_MAX: u32 = 4096;
 const TRAILERS_MAX: u32 = 16 * 1024;
 
+/// Most digits of a size: as many as the largest one has. Pingora takes no more, and would give up without an answer.
+const SIZE_DIGITS_MAX: u32 = 16;
+
 /// A chunked body that is not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the chunked body is malformed")]
@@ -161,6 +164,9 @@ impl Chunks {
     }
 
     fn digit(&mut self, byte: u8) -> Result<State, InvalidChunks> {
+        if self.line >= SIZE_DIGITS_MAX {
+            return Err(InvalidChunks);
+        }
         let digit = (byte as char).to_digit(16).ok_or(InvalidChunks)?;
         let shifted = self.left.checked_mul(16).ok_or(InvalidChunks)?;
         self.left = shifted.checked_add(u64::from(digit)).ok_or(InvalidChunks)?;
@@ -182,6 +188,10 @@ impl Chunks {
     }
 
     fn count(&mut self) -> Result<(), InvalidChunks> {
+        if self.state == State::SizeStart {
+            // The byte ended the line before.
+            return Ok(());
+        }
         let max = match self.state {
             State::TrailerStart | State::Trailer | State::TrailerLf | State::EndLf => TRAILERS_MAX,
             State::SizeStart
@@ -247,6 +257,7 @@ mod tests {
             b"0\r\n\n",
             b"0\r\n\x00",
             b"FFFFFFFFFFFFFFFFF\r\n",
+            b"00000000000000005\r\nhello\r\n",
             b"5;\x01\r\n",
         ] {
             assert_eq!(
@@ -256,6 +267,14 @@ mod tests {
                 body.escape_ascii()
             );
         }
+    }
+
+    #[test]
+    fn each_size_has_as_many_digits_as_the_largest() {
+        let sizes = b"0000000000000001\r\na\r\n0000000000000001\r\nb\r\n0000000000000000\r\n\r\n";
+        assert_eq!(scan(&[sizes]), Ok((sizes.len(), true)));
+        let longer = b"1\r\na\r\n00000000000000001\r\nb\r\n";
+        assert_eq!(scan(&[longer]), Err(InvalidChunks));
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl fmt::Debug for Surroundings {
 
 /// A gateway.
 pub struct Gateway {
-    listeners: Vec<(Listener, ListenerConfig)>,
+    listeners: Vec<(Listener, Arc<ListenerConfig>)>,
     ops: Option<std::net::TcpListener>,
     addresses: Vec<ListenAddr>,
     ops_address: Option<SocketAddr>,
@@ -87,9 +87,10 @@ impl Gateway {
     pub fn bind(config: Config, around: Surroundings) -> Result<Self, BindError> {
         let listeners = config.listeners.into_iter().map(|listener| {
             let bound = Listener::bind(&listener.address)?;
-            Ok((bound, listener))
+            Ok((bound, Arc::new(listener)))
         });
-        let listeners: Vec<(Listener, ListenerConfig)> = listeners.collect::<Result<_, _>>()?;
+        let listeners: Vec<(Listener, Arc<ListenerConfig>)> =
+            listeners.collect::<Result<_, _>>()?;
         let ops = config.ops.map(|address| {
             bind_tcp(address).map_err(|source| BindError {
                 address: address.to_string(),
@@ -266,7 +267,7 @@ fn runtime(threads: usize) -> io::Result<Runtime> {
 /// What the gateway's threads do.
 struct Work {
     door: Arc<Door>,
-    listeners: Vec<(Listener, ListenerConfig)>,
+    listeners: Vec<(Listener, Arc<ListenerConfig>)>,
     ops: Option<(std::net::TcpListener, Ops)>,
     graceful_shutdown: Duration,
     stop: watch::Receiver<bool>,

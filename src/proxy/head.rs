@@ -82,10 +82,16 @@ pub fn scan(bytes: &[u8], limits: &Limits) -> Result<Scan, Malformed> {
     }
 }
 
+/// Whether the first line, ended or not, is too long for a request's.
+pub fn is_long_line(bytes: &[u8], limits: &Limits) -> bool {
+    let most = limits.uri_bytes.saturating_add(REQUEST_LINE_EXTRA);
+    let line = bytes.get(..=most);
+    line.is_some_and(|line| !line.contains(&b'\n'))
+}
+
 /// A head that is not whole may still be too long already.
 fn partial(bytes: &[u8], limits: &Limits) -> Result<Scan, Malformed> {
-    let in_first_line = !bytes.contains(&b'\n');
-    if in_first_line && bytes.len() > limits.uri_bytes.saturating_add(REQUEST_LINE_EXTRA) {
+    if is_long_line(bytes, limits) {
         return Err(Malformed::new(
             Reason::UriTooLong,
             "the request target is too long",
@@ -125,7 +131,7 @@ fn whole(
     else {
         return Err(Malformed::request("the request line is malformed"));
     };
-    if target.len() > limits.uri_bytes {
+    if target.len() > limits.uri_bytes || is_long_line(bytes, limits) {
         return Err(Malformed::new(
             Reason::UriTooLong,
             "the request target is too long",
@@ -234,29 +240,47 @@ fn expects_continue(
     }
 }
 
-/// Percent-encodes the bytes of the query that are in no URI and that some clients send all the same: `"`, `<`, `>`.
-/// They mean the same so, and pingora takes no head with the bare bytes. Only the target moves.
-pub fn encode_query(raw: BytesMut, head: &mut Head) -> BytesMut {
+/// Writes the target as pingora takes it, where it is not so already: as a path, whose authority was found to be the
+/// host's before, and with the bytes of the query encoded that are in no URI and that some clients send all the same.
+/// It means the same so. Only the target moves.
+pub fn plain_target(raw: BytesMut, head: &mut Head) -> BytesMut {
     let wild = |byte: &u8| matches!(byte, b'"' | b'<' | b'>');
     let target = raw.get(head.target.clone()).unwrap_or_default();
-    let path = target.iter().take_while(|byte| **byte != b'?').count();
-    let (before, query) = raw.split_at(head.target.start.saturating_add(path).min(raw.len()));
-    let (query, after) = query.split_at(target.len().saturating_sub(path).min(query.len()));
-    if !query.iter().any(wild) {
+    let (path, query) = match target.iter().position(|byte| *byte == b'?') {
+        Some(at) => target.split_at(at),
+        None => (target, &b""[..]),
+    };
+    if path.starts_with(b"/") && !query.iter().any(wild) {
         return raw;
     }
-    let mut encoded = BytesMut::with_capacity(raw.len().saturating_add(query.len() * 2));
-    encoded.extend_from_slice(before);
+    let before = raw.get(..head.target.start).unwrap_or_default();
+    let after = raw.get(head.target.end..).unwrap_or_default();
+    let mut plain = BytesMut::with_capacity(raw.len().saturating_add(query.len() * 2));
+    plain.extend_from_slice(before);
+    plain.extend_from_slice(without_authority(path));
     for byte in query {
         if wild(byte) {
-            encoded.extend_from_slice(percent_encode_byte(*byte).as_bytes());
+            plain.extend_from_slice(percent_encode_byte(*byte).as_bytes());
         } else {
-            encoded.extend_from_slice(&[*byte]);
+            plain.extend_from_slice(&[*byte]);
         }
     }
-    head.target.end = encoded.len();
-    encoded.extend_from_slice(after);
-    encoded
+    head.target.end = plain.len();
+    plain.extend_from_slice(after);
+    plain
+}
+
+/// The path of a target before its query: `http://host/path` and `/path` are the same, and `http://host` is `/`.
+fn without_authority(path: &[u8]) -> &[u8] {
+    if path.starts_with(b"/") {
+        return path;
+    }
+    let slashes = path.windows(2).position(|two| two == b"//");
+    let authority = slashes
+        .and_then(|at| path.get(at + 2..))
+        .unwrap_or_default();
+    let at = authority.iter().position(|byte| *byte == b'/');
+    at.and_then(|at| authority.get(at..)).unwrap_or(b"/")
 }
 
 /// Where `part`, a slice of `whole`, is in it.
@@ -329,6 +353,8 @@ mod tests {
         assert_eq!(reason(&line), Some(Reason::UriTooLong));
         let cut = line.get(..8800).unwrap();
         assert_eq!(reason(cut), Some(Reason::UriTooLong));
+        let method = format!("{long} / HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(reason(&method), Some(Reason::UriTooLong));
         let many = "a: b\r\n".repeat(120);
         let many = format!("GET / HTTP/1.1\r\nHost: h\r\n{many}\r\n");
         assert_eq!(reason(&many), Some(Reason::HeadersTooLarge));
@@ -358,12 +384,25 @@ mod tests {
     }
 
     #[test]
-    fn a_query_is_made_one_that_pingora_takes() {
-        let text = "GET /a?b=<c>\"d HTTP/1.1\r\nHost: h\r\n\r\n";
-        let mut head = head(text);
-        let encoded = encode_query(BytesMut::from(text), &mut head);
-        assert_eq!(&encoded[head.target], b"/a?b=%3Cc%3E%22d");
-        assert!(encoded.ends_with(b" HTTP/1.1\r\nHost: h\r\n\r\n"));
+    fn a_target_is_made_one_that_pingora_takes() {
+        for (target, plain) in [
+            ("/a?b=<c>\"d", "/a?b=%3Cc%3E%22d"),
+            ("HTTP://H/a//b?c=//d", "/a//b?c=//d"),
+            ("http://h", "/"),
+            ("https://h?a=<", "/?a=%3C"),
+            ("http://h/", "/"),
+            ("/a://b/c", "/a://b/c"),
+        ] {
+            let text = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+            let mut head = head(&text);
+            let raw = plain_target(BytesMut::from(text.as_str()), &mut head);
+            assert_eq!(
+                raw[head.target].escape_ascii().to_string(),
+                plain.escape_default().to_string()
+            );
+            let line = format!("GET {plain} HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert_eq!(raw, line.as_bytes());
+        }
     }
 
     #[test]

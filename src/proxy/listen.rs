@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
-use super::config::{ListenAddr, ListenerConfig, TrustedPeers};
+use super::config::{ListenAddr, ListenerConfig};
 use super::door::Door;
 use super::socket::{Client, Peer, Socket};
 
@@ -88,7 +88,7 @@ impl Listener {
     /// The runtime does not take the socket.
     pub async fn accept(
         self,
-        config: ListenerConfig,
+        config: Arc<ListenerConfig>,
         door: Arc<Door>,
         stop: watch::Receiver<bool>,
     ) -> io::Result<()> {
@@ -127,21 +127,6 @@ fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     Ok(listener)
 }
 
-impl TrustedPeers {
-    fn hold(&self, client: &Client) -> bool {
-        match client {
-            Client::Unix => self.unix,
-            Client::Inet(address, _) => {
-                // A socket for both versions sees version 4 inside of version 6.
-                let address = address.ip().to_canonical();
-                self.networks
-                    .iter()
-                    .any(|network| network.contains(&address))
-            }
-        }
-    }
-}
-
 /// A listener in a runtime.
 enum Accepting {
     Tcp(TcpListener),
@@ -151,7 +136,7 @@ enum Accepting {
 impl Accepting {
     async fn accept_all(
         &self,
-        config: &ListenerConfig,
+        config: &Arc<ListenerConfig>,
         door: &Arc<Door>,
         mut stop: watch::Receiver<bool>,
     ) {
@@ -163,11 +148,7 @@ impl Accepting {
             };
             match accepted {
                 Ok((socket, client)) => {
-                    let peer = Peer {
-                        trusted: config.trusted_identity_from.hold(&client),
-                        h2c: config.h2c,
-                        client,
-                    };
+                    let peer = Peer::new(client, Arc::clone(config));
                     admit(door, socket, peer, &turned_away);
                 }
                 Err(error) if is_about_one(&error) => {}

@@ -22,6 +22,8 @@ mod listen;
 mod live;
 mod observe;
 mod ops;
+mod origin;
+mod preamble;
 mod reaper;
 mod regime;
 mod respond;

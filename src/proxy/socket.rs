@@ -1,13 +1,17 @@
 //! A socket that a client came in by: TCP or Unix. Reading and writing, nothing else.
 
 use std::io::{IoSlice, Result};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::HeaderValue;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+use super::config::{ListenerConfig, TrustedPeers};
+use super::preamble::Source;
 
 /// An accepted socket.
 #[derive(Debug)]
@@ -44,15 +48,67 @@ impl Client {
     }
 }
 
-/// Who is at the other end, and whether it may say for whom it asks.
+/// Who is at the other end, and what it is trusted with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     /// Who it is.
     pub client: Client,
     /// Whether its identity headers are kept.
     pub trusted: bool,
-    /// Whether it may speak HTTP/2.
-    pub h2c: bool,
+    /// Whether its word is taken on where a request came from.
+    pub is_proxy: bool,
+    /// Where it came in.
+    pub listener: Arc<ListenerConfig>,
+}
+
+impl Peer {
+    /// Whoever opened a connection, with what this listener trusts it.
+    pub fn new(client: Client, listener: Arc<ListenerConfig>) -> Self {
+        Self {
+            trusted: listener.trusted_identity_from.hold(&client),
+            is_proxy: listener.trusted_proxies.hold(&client),
+            client,
+            listener,
+        }
+    }
+
+    /// Whoever the proxy at the other end says that it is.
+    #[must_use]
+    pub fn introduced_as(self, source: Source) -> Self {
+        match source {
+            Source::Proxy => self,
+            Source::Client(address) => Self::new(Client::inet(address), self.listener),
+            Source::Unknown => Self {
+                trusted: false,
+                is_proxy: false,
+                ..self
+            },
+        }
+    }
+
+    /// The listener whose trusted proxies it is one of.
+    pub fn vouched(&self) -> Option<Arc<ListenerConfig>> {
+        self.is_proxy.then(|| Arc::clone(&self.listener))
+    }
+}
+
+impl TrustedPeers {
+    /// Whether a client is one of them.
+    pub fn hold(&self, client: &Client) -> bool {
+        match client {
+            Client::Unix => self.unix,
+            Client::Inet(address, _) => self.hold_address(address.ip()),
+        }
+    }
+
+    /// Whether whoever has this address is one of them.
+    pub fn hold_address(&self, address: IpAddr) -> bool {
+        // A socket for both versions sees version 4 inside of version 6.
+        let address = address.to_canonical();
+        self.networks
+            .iter()
+            .any(|network| network.contains(&address))
+    }
 }
 
 impl Socket {

@@ -305,6 +305,66 @@ fn who_may_name_identities_must_be_able_to() {
 }
 
 #[test]
+fn who_may_say_where_requests_come_from_must_be_able_to() {
+    let whole = with_routes(&route("a", "/a", "require: authenticated"));
+    let listening = |listener: &str| whole.replace("address: 127.0.0.1:0", listener);
+    for good in [
+        "address: 127.0.0.1:0, trusted_proxies: [ 127.0.0.1, 10.0.0.0/8, '::1' ]",
+        "address: 127.0.0.1:0, trusted_proxies: [ 127.0.0.1 ], proxy_protocol: true",
+        "address: unix:/run/k, trusted_proxies: [ unix, 10.0.0.0/8 ]",
+        "address: unix:/run/k, trusted_proxies: [ unix ], proxy_protocol: true, trusted_identity_from: [ 10.0.0.0/8 ]",
+    ] {
+        load(&listening(good)).unwrap_or_else(|error| panic!("{good}: {error}"));
+    }
+    for (bad, key, message) in [
+        (
+            "127.0.0.1:0, proxy_protocol: true",
+            "proxy_protocol",
+            "trusted_proxies",
+        ),
+        (
+            "127.0.0.1:0, trusted_proxies: [ unix ]",
+            "trusted_proxies",
+            "leave out unix",
+        ),
+        (
+            "unix:/run/k, trusted_proxies: [ 10.0.0.0/8 ]",
+            "trusted_proxies",
+            "write unix too",
+        ),
+        (
+            "127.0.0.1:0, trusted_proxies: [ 10.0.0.1/8 ]",
+            "trusted_proxies[0]",
+            "10.0.0.0/8",
+        ),
+        (
+            "127.0.0.1:0, trusted_proxies: [ '::1', '::1' ]",
+            "trusted_proxies[1]",
+            "twice",
+        ),
+        (
+            "127.0.0.1:0, trusted_proxies: [ nobody ]",
+            "trusted_proxies[0]",
+            "no peer",
+        ),
+        ("127.0.0.1:0, proxy_protocol: 2", "proxy_protocol", ""),
+        (
+            "unix:/run/k, trusted_proxies: [ unix ], proxy_protocol: true, trusted_identity_from: [ unix ]",
+            "trusted_identity_from[0]",
+            "write addresses",
+        ),
+    ] {
+        let said = mistakes(&listening(&format!("address: {bad}")));
+        assert_eq!(said[0].key, format!("listen[0].{key}"), "{bad}: {said:#?}");
+        assert!(said[0].message.contains(message), "{bad}: {said:#?}");
+    }
+    let all = "address: 127.0.0.1:0, trusted_proxies: [ '::/0' ]";
+    let warnings = load(&listening(all)).expect("it loads").warnings;
+    let warned = |warning: &Mistake| warning.key == "listen[0].trusted_proxies[0]";
+    assert!(warnings.iter().any(warned), "{warnings:#?}");
+}
+
+#[test]
 fn a_route_takes_less_than_all_and_not_more() {
     let limits = |limits: &str| {
         let more = format!("require: authenticated, limits: {{ {limits} }}");

@@ -117,6 +117,8 @@ mod proxy_limits;
 #[cfg(feature = "proxy")]
 mod proxy_live;
 #[cfg(feature = "proxy")]
+mod proxy_origin;
+#[cfg(feature = "proxy")]
 mod proxy_refusals;
 #[cfg(feature = "proxy")]
 mod proxy_upstreams;

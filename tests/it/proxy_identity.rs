@@ -165,9 +165,8 @@ async fn trust_is_a_matter_of_the_listener() {
     for (name, unix) in [("trusting", true), ("strict", false)] {
         let networks = vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
         setup.listeners.push(ListenerConfig {
-            address: ListenAddr::Unix(place(name)),
             trusted_identity_from: TrustedPeers { unix, networks },
-            h2c: false,
+            ..ListenAddr::Unix(place(name)).into()
         });
     }
     let gateway = setup.start();

@@ -74,6 +74,16 @@ pub struct Listener {
     #[serde(default)]
     #[schemars(length(max = 256))]
     pub trusted_identity_from: Vec<TrustedPeer>,
+    /// Proxies whose word is taken on where a request came from: of them `X-Forwarded-For`, `-Host`, `-Port`, `-Proto`,
+    /// `Forwarded` and `X-Real-IP` are taken up, which are removed of everyone else's requests. Written as
+    /// `trusted_identity_from` is.
+    #[serde(default)]
+    #[schemars(length(max = 256))]
+    pub trusted_proxies: Vec<TrustedPeer>,
+    /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2. Only `trusted_proxies` may
+    /// connect then.
+    #[serde(default)]
+    pub proxy_protocol: bool,
     /// Whether a connection may also begin with HTTP/2, without TLS and without asking first (prior knowledge).
     #[serde(default)]
     pub h2c: bool,

@@ -43,32 +43,80 @@ pub(super) fn listeners(
         let at = root.key("listen").index(index);
         Some(ListenerConfig {
             address: listener.address.clone()?.0,
-            trusted_identity_from: trusted_peers(listener, &at, faults),
+            trusted_identity_from: identities(listener, &at, faults),
+            trusted_proxies: proxies(listener, &at, faults),
+            proxy_protocol: listener.proxy_protocol,
             h2c: listener.h2c,
         })
     })
     .collect()
 }
 
+/// How peers come to a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ways {
+    Addresses,
+    Unix,
+}
+
 /// Who may say for whom it asks. What no peer of the listener can be is a mistake: somebody else was meant.
-fn trusted_peers(listener: &Listener, at: &Spot<'_>, faults: &mut Vec<Mistake>) -> TrustedPeers {
-    let mut trusted = TrustedPeers::default();
+fn identities(listener: &Listener, at: &Spot<'_>, faults: &mut Vec<Mistake>) -> TrustedPeers {
+    // Whom a header of the PROXY protocol names has an address, whatever the proxy comes by.
+    let ways = if listener.proxy_protocol {
+        Ways::Addresses
+    } else {
+        ways(listener)
+    };
     let at = at.key("trusted_identity_from");
-    let address = listener.address.as_ref().map(|address| &address.0);
-    let is_unix = matches!(address, Some(ListenAddr::Unix(_)));
-    let mut seen: Vec<PeerSet> = Vec::new();
     for (index, TrustedPeer(peers)) in listener.trusted_identity_from.iter().enumerate() {
-        let at = at.index(index);
-        if seen.contains(peers) {
-            faults.push(at.mistake("is in the list twice"));
-        }
-        seen.push(*peers);
-        if is_unix != (*peers == PeerSet::Unix) {
-            faults.push(at.mistake(if is_unix {
-                "no peer of a Unix socket has an address; write unix"
-            } else {
-                "no peer comes by a Unix socket here; write addresses or networks"
+        if (ways == Ways::Unix) != (*peers == PeerSet::Unix) {
+            faults.push(at.index(index).mistake(match ways {
+                Ways::Unix => "no peer of a Unix socket has an address; write unix",
+                Ways::Addresses => {
+                    "no peer comes by a Unix socket here; write addresses or networks"
+                }
             }));
+        }
+    }
+    peers(&listener.trusted_identity_from, &at, faults)
+}
+
+/// Who may say where a request came from. Behind whoever comes by a Unix socket there may be others with addresses.
+fn proxies(listener: &Listener, at: &Spot<'_>, faults: &mut Vec<Mistake>) -> TrustedPeers {
+    let list = at.key("trusted_proxies");
+    let trusted = peers(&listener.trusted_proxies, &list, faults);
+    match ways(listener) {
+        Ways::Addresses if trusted.unix => {
+            faults.push(list.mistake("no proxy comes by a Unix socket here; leave out unix"));
+        }
+        Ways::Unix if !trusted.unix && !trusted.networks.is_empty() => {
+            faults.push(list.mistake("no proxy of a Unix socket has an address; write unix too"));
+        }
+        Ways::Addresses | Ways::Unix => {}
+    }
+    if listener.proxy_protocol && listener.trusted_proxies.is_empty() {
+        faults.push(
+            at.key("proxy_protocol").mistake(
+                "whoever connects could claim any address; say in `trusted_proxies` who may",
+            ),
+        );
+    }
+    trusted
+}
+
+fn ways(listener: &Listener) -> Ways {
+    match listener.address.as_ref().map(|address| &address.0) {
+        Some(ListenAddr::Unix(_)) => Ways::Unix,
+        Some(ListenAddr::Tcp(_)) | None => Ways::Addresses,
+    }
+}
+
+fn peers(list: &[TrustedPeer], at: &Spot<'_>, faults: &mut Vec<Mistake>) -> TrustedPeers {
+    let mut trusted = TrustedPeers::default();
+    for (index, TrustedPeer(peers)) in list.iter().enumerate() {
+        let mut earlier = list.iter().take(index);
+        if earlier.any(|TrustedPeer(other)| other == peers) {
+            faults.push(at.index(index).mistake("is in the list twice"));
         }
         match peers {
             PeerSet::Unix => trusted.unix = true,

@@ -64,10 +64,10 @@ impl Visit {
         let mut exchange = Box::new(Exchange::begin(
             regime,
             Arc::clone(&line),
-            peer.client,
+            peer.client.clone(),
             started,
         ));
-        exchange.trusted = peer.trusted;
+        exchange.trust(&peer);
         let visit = Self { door, place, line };
         visit.request(request, Reply::new(respond), exchange).await;
     }

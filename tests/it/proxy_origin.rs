@@ -1,0 +1,104 @@
+//! Who the client is: the address that is logged, and that limits go by, behind proxies that are trusted and others.
+
+use std::time::Duration;
+
+use keyward::proxy::{Limits, ListenAddr, ListenerConfig, TrustedPeers};
+
+use super::support::gateway::{Setup, request};
+use super::support::{Client, Recorder, TestGateway};
+
+async fn behind_proxies(upstream: &Recorder, proxy_protocol: bool) -> TestGateway {
+    let networks = ["127.0.0.1/32", "10.0.0.0/8"];
+    let trusted_proxies = TrustedPeers {
+        unix: false,
+        networks: networks.map(|network| network.parse().unwrap()).to_vec(),
+    };
+    let address = ListenAddr::Tcp(([127, 0, 0, 1], 0).into());
+    Setup {
+        listeners: vec![ListenerConfig {
+            trusted_proxies,
+            proxy_protocol,
+            ..address.into()
+        }],
+        limits: Limits {
+            header_timeout: Duration::from_millis(300),
+            ..Limits::default()
+        },
+        ..Setup::new(upstream.address)
+    }
+    .start()
+}
+
+#[tokio::test]
+async fn the_client_that_is_logged_is_the_nearest_that_is_no_proxy() {
+    let upstream = Recorder::start().await;
+    let gateway = behind_proxies(&upstream, false).await;
+    let asked = [
+        (vec![], "127.0.0.1"),
+        (vec!["x-forwarded-for: 6.6.6.6, 1.2.3.4"], "1.2.3.4"),
+        (vec!["x-forwarded-for: 1.2.3.4, 10.1.2.3"], "1.2.3.4"),
+        (vec!["forwarded: for=\"[2001:db8::1]:9\""], "2001:db8::1"),
+        (vec!["x-real-ip: 1.2.3.5"], "1.2.3.5"),
+        (vec!["x-forwarded-for: nonsense"], "127.0.0.1"),
+    ];
+    for (index, (lines, client)) in asked.iter().enumerate() {
+        assert_eq!(gateway.ask(request("GET /open/x", lines)).await.status, 200);
+        let log = gateway.log(index + 1).await;
+        assert_eq!(log[index]["client"], *client, "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_client_of_one_request_is_not_that_of_the_next() {
+    let upstream = Recorder::start().await;
+    let gateway = behind_proxies(&upstream, false).await;
+    let mut client = gateway.connect().await;
+    for line in [&["x-forwarded-for: 1.2.3.4"][..], &[]] {
+        client.send(request("GET /open/x", line)).await;
+        assert_eq!(client.answer().await.status, 200);
+    }
+    let log = gateway.log(2).await;
+    assert_eq!(
+        (&log[0]["client"], &log[1]["client"]),
+        (&"1.2.3.4".into(), &"127.0.0.1".into())
+    );
+}
+
+#[tokio::test]
+async fn a_connection_is_whose_its_proxy_says() {
+    let upstream = Recorder::start().await;
+    let gateway = behind_proxies(&upstream, true).await;
+    let mut client = gateway.connect().await;
+    client.send("PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n").await;
+    for _ in 0..2 {
+        client
+            .send(request("GET /open/x", &["x-forwarded-for: 6.6.6.6"]))
+            .await;
+        assert_eq!(client.answer().await.status, 200);
+    }
+    let log = gateway.log(2).await;
+    assert!(
+        log.iter().all(|line| line["client"] == "1.2.3.4"),
+        "{log:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_say_whose_it_is_ends_in_time() {
+    let upstream = Recorder::start().await;
+    let gateway = behind_proxies(&upstream, true).await;
+    assert!(gateway.connect().await.closed().await.is_empty());
+    for begin in ["PROXY TCP4 1.2.3.4", "\r\n\r\n\0\r\nQUIT\n"] {
+        let mut client: Client = gateway.connect().await;
+        client.send(begin).await;
+        let answer = client.answer().await;
+        assert_eq!(
+            (answer.status, answer.headers("connection")),
+            (400, vec!["close"])
+        );
+        assert!(client.closed().await.is_empty());
+    }
+    assert!(upstream.requests().is_empty());
+    let log = gateway.log(2).await;
+    assert!(log.iter().all(|line| line["status"] == 400), "{log:?}");
+}
