@@ -15,8 +15,8 @@ const IDLE_FRAMES_A_REQUEST: u32 = 8;
 const IDLE_FRAMES_A_KIB: u32 = 1;
 
 /// Requests that a client takes back. Each costs two and each request brings one, so that a client may take back half
-/// of what it asks for, for as long as it likes.
-const RESETS_AT_ONCE: u32 = 400;
+/// of what it asks for, for as long as it likes; at once, as many as it usually may have open.
+const RESETS_AT_ONCE: u32 = 200;
 const RESETS_A_SECOND: u32 = 20;
 const RESET_COSTS: u32 = 2;
 const RESETS_A_REQUEST: u32 = 1;
@@ -263,7 +263,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn taking_back_every_request_ends_soon_and_half_of_them_never() {
         let taken_back = [frame(HEADERS, END_HEADERS, 10), frame(RST_STREAM, 0, 4)].concat();
-        assert_eq!(taken(&mut begun(), &taken_back), 399);
+        assert_eq!(taken(&mut begun(), &taken_back), 199);
         let half = [frame(HEADERS, END_HEADERS, 10), taken_back].concat();
         assert_eq!(taken(&mut begun(), &half), 100_000);
     }
