@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use http::Request;
 use keyward::proxy::{Limits, ListenAddr, ListenerConfig, TrustedPeers};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use super::support::gateway::{Setup, request};
 use super::support::{Client, Recorder, TestGateway};
@@ -18,6 +21,7 @@ async fn behind_proxies(upstream: &Recorder, proxy_protocol: bool) -> TestGatewa
         listeners: vec![ListenerConfig {
             trusted_proxies,
             proxy_protocol,
+            h2c: true,
             ..address.into()
         }],
         limits: Limits {
@@ -101,4 +105,29 @@ async fn a_connection_that_does_not_say_whose_it_is_ends_in_time() {
     assert!(upstream.requests().is_empty());
     let log = gateway.log(2).await;
     assert!(log.iter().all(|line| line["status"] == 400), "{log:?}");
+}
+
+#[tokio::test]
+async fn each_stream_of_http_2_has_its_own_client() {
+    let upstream = Recorder::start().await;
+    let gateway = behind_proxies(&upstream, true).await;
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    stream
+        .write_all(b"PROXY TCP4 10.0.0.9 5.6.7.8 1 2\r\n")
+        .await
+        .unwrap();
+    let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    for (chain, client_of_it) in [("1.2.3.4", "1.2.3.4"), ("6.6.6.6, 1.2.3.5", "1.2.3.5")] {
+        let request = Request::get("http://gw.test/open/x").header("x-forwarded-for", chain);
+        let (answer, _) = client
+            .send_request(request.body(()).unwrap(), true)
+            .unwrap();
+        assert_eq!(answer.await.unwrap().status(), 200);
+        let received = upstream.requests().pop().unwrap();
+        let seen = format!("{chain}, 10.0.0.9");
+        assert_eq!(received.headers("x-forwarded-for"), [seen.as_str()]);
+        let log = gateway.log(upstream.requests().len()).await;
+        assert_eq!(log.last().unwrap()["client"], client_of_it);
+    }
 }

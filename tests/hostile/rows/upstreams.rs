@@ -83,6 +83,7 @@ pub fn rows() -> Vec<Row> {
     });
     let mut rows: Vec<Row> = none.chain(broken).collect();
     rows.extend(framed());
+    rows.extend(length_beside_chunks());
     rows.extend(informational());
     rows.extend(lines());
     rows.extend(early());
@@ -123,6 +124,23 @@ fn framed() -> Vec<Row> {
         asked("n").answered("HTTP/1.1 200 OK\r\ncontent-le", INVALID).and_closes(),
         asked("o").answered("HTTP/1.1 200", INVALID).and_closes(),
     ]
+}
+
+/// A length beside chunks. Pingora drops the length before anyone can see it, as the specification lets it; so the chunks
+/// alone say where the answer ends, to the client as well, and what is behind them is nobody's.
+fn length_beside_chunks() -> Vec<Row> {
+    let got = Got::Answer(200, &["transfer-encoding: chunked"], b"ok");
+    let answers = [
+        "content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 12\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "content-length: 0\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "content-length: 99\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison",
+    ];
+    let row = |(index, answer): (usize, &&str)| {
+        let answer = format!("HTTP/1.1 200 OK\r\n{answer}");
+        asked(&format!("both-{index}")).answered(answer, got.clone())
+    };
+    answers.iter().enumerate().map(row).collect()
 }
 
 fn informational() -> Vec<Row> {
