@@ -105,7 +105,8 @@ fn whole(data: &[u8]) {
 fn read(bytes: &[u8], head: &Head) -> Request {
     let text = |range: std::ops::Range<usize>| bytes[range].to_vec();
     let method = String::from_utf8(text(head.method.clone())).expect("a method is text");
-    let lines = bytes[..bytes.len() - 4].split(|byte| *byte == b'\n');
+    // Empty lines may stand before a request.
+    let lines = bytes[head.method.start..bytes.len() - 4].split(|byte| *byte == b'\n');
     let mut lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let first = lines.next().expect("a request line");
     let target = text(head.target.clone());

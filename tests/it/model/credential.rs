@@ -15,11 +15,13 @@ pub enum Kind {
 pub fn kind(token: &[u8]) -> Option<Kind> {
     let text = std::str::from_utf8(token).ok()?;
     if let Some(opaque) = text.strip_prefix("at:") {
-        return (!opaque.is_empty()).then_some(Kind::User);
+        let visible = |b: u8| b.is_ascii_graphic() && b != b',';
+        let good = !opaque.is_empty() && opaque.bytes().all(visible);
+        return good.then_some(Kind::User);
     }
     let parts: Vec<&str> = text.split('.').collect();
     let base64url = |part: &&str| !part.is_empty() && part.bytes().all(word_or_dash);
-    if parts.len() == 3 && text.starts_with("eyJ") && parts.iter().all(base64url) {
+    if parts.len() == 3 && text.starts_with("ey") && parts.iter().all(base64url) {
         return Some(Kind::User);
     }
     if token.len() > 256 {
@@ -157,14 +159,14 @@ fn in_source(
 
 /// The key that follows `bearer` among the offered protocols, and whatever else there looks like one.
 fn offered(offer: &str) -> Vec<Vec<u8>> {
-    let mut protocols = offer.split(',').map(str::trim);
+    let mut protocols = offer.split(',').map(without_spaces);
     let Some(bearer) = protocols.position(|protocol| protocol.eq_ignore_ascii_case("bearer"))
     else {
         return Vec::new();
     };
     let tokens = offer
         .split(',')
-        .map(|protocol| protocol.trim().as_bytes().to_vec())
+        .map(|protocol| without_spaces(protocol).as_bytes().to_vec())
         .enumerate();
     let is_key = |token: &[u8]| matches!(kind(token), Some(Kind::Key(_)));
     tokens
@@ -186,7 +188,7 @@ fn in_user_source(source: &UserTokenSource, headers: &[(String, Vec<u8>)]) -> Ve
                 .map(|line| String::from_utf8_lossy(line));
             let cookies = lines.flat_map(|line| {
                 line.split(';')
-                    .map(|c| c.trim().to_owned())
+                    .map(|c| without_spaces(c).to_owned())
                     .collect::<Vec<_>>()
             });
             cookies
@@ -207,8 +209,13 @@ fn bearer(headers: &[(String, Vec<u8>)]) -> Vec<Vec<u8>> {
         let text = String::from_utf8_lossy(value);
         let (scheme, token) = text.split_once(' ').unwrap_or((&text, ""));
         if scheme.eq_ignore_ascii_case("bearer") {
-            tokens.push(token.trim().into());
+            tokens.push(without_spaces(token).into());
         }
     }
     tokens
+}
+
+/// Only what HTTP takes for white space is none of a value.
+fn without_spaces(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
 }

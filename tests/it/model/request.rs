@@ -156,9 +156,11 @@ pub fn host(raw: &[u8]) -> Option<String> {
     }
     let labels: Vec<&str> = name.split('.').collect();
     // What ends in a number is an address to some readers, so it must be one to all.
-    let number = labels
-        .last()
-        .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    let number = labels.last().is_some_and(|last| {
+        let hexadecimal = last.strip_prefix("0x");
+        let is_hexadecimal = |digits: &str| digits.bytes().all(|b| b.is_ascii_hexdigit());
+        last.bytes().all(|b| b.is_ascii_digit()) || hexadecimal.is_some_and(is_hexadecimal)
+    });
     let good = name.len() <= 253 && labels.into_iter().all(host_label);
     let good = good && (!number || name.parse::<std::net::Ipv4Addr>().is_ok());
     good.then(|| name.to_owned())
