@@ -45,7 +45,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("axum", &["control"]),
     ("sqlx", &["control"]),
     ("utoipa", &["control"]),
-    ("governor", &["control"]),
+    ("governor", &["proxy", "control"]),
     ("moka", &["replica"]),
     ("dashmap", &["replica", "proxy"]),
     ("arc_swap", &["replica", "proxy"]),

@@ -295,6 +295,23 @@ impl Rulebook {
             }),
         }
     }
+
+    /// The decision on a permitted request that is one too many for its route. Who counts is for the caller to know.
+    pub fn beyond_rate(&self, permit: Permit) -> Decision {
+        if permit.shadowed.is_some() {
+            // It passes for another reason already, which is the one to tell.
+            return Decision::Allow(permit);
+        }
+        let denial = Denial {
+            route: Some(permit.route),
+            principal: permit.principal,
+            ..Denial::new(Reason::RateLimited)
+        };
+        match self.policy(permit.route) {
+            Some(policy) => policy.deny(denial),
+            None => Decision::Deny(denial),
+        }
+    }
 }
 
 impl Policy {

@@ -3,7 +3,6 @@
 /// Keys by the section (the type of its struct) that they will belong to.
 const KEYS: &[(&str, &str)] = &[
     ("Listener", "tls"),
-    ("Route", "rate"),
     ("RouteLimits", "streams"),
     ("Server", "upgrade_socket"),
 ];

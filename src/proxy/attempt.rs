@@ -167,6 +167,9 @@ pub fn make_response(
     if let Some(trace) = &exchange.trace {
         set_trace(&mut headers, trace);
     }
+    if let Some(standing) = &exchange.standing {
+        standing.add_to(&mut headers);
+    }
     let mut parts = http::Response::new(()).into_parts().0;
     parts.status = response.status;
     // Ours, whatever the upstream's is: the version is one hop's own business as well.

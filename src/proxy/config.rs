@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,6 +117,41 @@ pub struct RouteSettings {
     pub ceilings: Ceilings,
     /// How long its upstream may take.
     pub timeouts: Timeouts,
+    /// How often it may be asked; `None`: as often as may be.
+    pub rate: Option<Rate>,
+}
+
+/// How often a route may be asked: `requests` at once, and as many again come to be in `per`, little by little.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests.
+    pub requests: NonZeroU32,
+    /// In which so many come to be.
+    pub per: Duration,
+    /// Who has a share of its own.
+    pub by: RateBy,
+}
+
+/// Who has a share of a rate of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RateBy {
+    /// Each key, whatever its secret; without a judged key, each client.
+    Key,
+    /// Each client address.
+    Client,
+    /// Nobody: all share one.
+    Route,
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = match self.by {
+            RateBy::Key => "for each key",
+            RateBy::Client => "for each client",
+            RateBy::Route => "for all together",
+        };
+        write!(f, "{} requests per {:?} {by}", self.requests, self.per)
+    }
 }
 
 /// Limits that hold for every connection and every request.

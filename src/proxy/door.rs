@@ -22,6 +22,7 @@ use super::exchange::Exchange;
 use super::framing::Framing;
 use super::head::{Head, Malformed, Scan, is_long_line, plain_target, scan};
 use super::http2;
+use super::rate::Standing;
 use super::line::{Line, Patience, Wait, deadline_after};
 use super::preamble;
 use super::regime::Regime;
@@ -430,6 +431,9 @@ pub(super) fn answer_to(exchange: &mut Exchange) -> Option<Answer> {
     let mut answer = Answer::to_denial(exchange.denial()?, exchange.regime.rules.errors);
     for (name, value) in exchange.trace().lines() {
         answer.header(name, value.to_str().unwrap_or_default().to_owned());
+    }
+    for (name, value) in exchange.standing.iter().flat_map(Standing::lines) {
+        answer.header(name, value.to_string());
     }
     let date = get_cached_date();
     answer.header("date", date.to_str().unwrap_or_default().to_owned());

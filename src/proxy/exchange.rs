@@ -14,6 +14,7 @@ use super::config::ListenerConfig;
 use super::line::Line;
 use super::observe;
 use super::origin::Claims;
+use super::rate::Standing;
 use super::regime::Regime;
 use super::socket::{Client, Peer};
 use super::trace::Trace;
@@ -49,6 +50,8 @@ pub struct Exchange {
     pub claims: Option<Box<Claims>>,
     /// Its place among the requests of its route, where they are counted.
     pub place: Option<OwnedSemaphorePermit>,
+    /// How its sender stands with the rate of its route, where there is one.
+    pub standing: Option<Standing>,
     /// When its first byte was there.
     pub started: Instant,
     /// The same by the calendar.
@@ -120,6 +123,7 @@ impl Exchange {
             vouched: None,
             claims: None,
             place: None,
+            standing: None,
             started,
             time,
             head: Bytes::new(),

@@ -14,7 +14,9 @@ use super::exchange::{Exchange, Verdict};
 use super::line::Patience;
 use super::live::{InUse, Seat, end_of};
 use super::origin::Claims;
+use super::rate::Standing;
 use super::regime::{Commons, Regime};
+use super::socket::Client;
 use super::trace::Trace;
 use crate::authz::{Admission, Decision, Denial, KeyLookup, PresentedKey, Reason, RequestFacts};
 use crate::replica::{Asked, Asking, Settled};
@@ -43,19 +45,21 @@ pub fn decide(
     let named = exchange.trusted && regime.hygiene.names_identity(headers);
     let facts = RequestFacts::new(&request.method, host, exchange.target(), headers)
         .map(|facts| facts.with_trusted_identity(named));
-    let (decision, forward_target) = match (&facts, origin) {
-        (Err(invalid), _) => (malformed(invalid.0), None),
-        (Ok(_), Err(detail)) => (malformed(detail), None),
+    let (decision, standing, forward_target) = match (&facts, origin) {
+        (Err(invalid), _) => (malformed(invalid.0), None, None),
+        (Ok(_), Err(detail)) => (malformed(detail), None, None),
         (Ok(facts), Ok(())) => {
             let decision = match judge(&regime, facts, exchange, asked) {
                 Ok(decision) => decision,
                 Err(asking) => return Some(asking),
             };
+            let (decision, standing) = keep_to_rate(&regime, &exchange.client, decision);
             let target = forward_target(&regime, facts, &decision, exchange.target());
-            (decision, target)
+            (decision, standing, target)
         }
     };
     exchange.forward_target = forward_target;
+    exchange.standing = standing;
     let took = began.elapsed();
     exchange.decision = Some(took);
     regime.commons.metrics.decided(took);
@@ -142,6 +146,28 @@ fn look_up(
         if replica.is_present(&snapshot) {
             return Ok(lookup);
         }
+    }
+}
+
+/// A permitted request takes of its sender's share, and is one too many where nothing is left of it. Only now, so that
+/// nobody takes of the share of a key who does not hold it.
+fn keep_to_rate(
+    regime: &Regime,
+    client: &Client,
+    decision: Decision,
+) -> (Decision, Option<Standing>) {
+    let Decision::Allow(permit) = decision else {
+        return (decision, None);
+    };
+    let key = permit.principal().map(|principal| &**principal);
+    let standing = regime.rates.take(permit.route(), key, client);
+    if !standing.is_some_and(|standing| standing.is_exceeded()) {
+        return (Decision::Allow(permit), standing);
+    }
+    match regime.rules.rulebook.beyond_rate(permit) {
+        // In shadow: the client need not know.
+        passes @ Decision::Allow(_) => (passes, None),
+        refused @ Decision::Deny(_) => (refused, standing),
     }
 }
 

@@ -24,10 +24,12 @@ mod observe;
 mod ops;
 mod origin;
 mod preamble;
+mod rate;
 mod reaper;
 mod regime;
 mod respond;
 mod service;
+mod shares;
 mod socket;
 mod trace;
 mod upgrade;
@@ -36,8 +38,8 @@ mod wire;
 
 pub use config::{
     Balance, Ceilings, Config, Endpoint, ErrorStyle, HealthCheck, IdentityConfig, Limits,
-    ListenAddr, ListenerConfig, NamePattern, Retries, RouteLimits, RouteSettings, Rules, Timeouts,
-    TrustedPeers, UpstreamConfig,
+    ListenAddr, ListenerConfig, NamePattern, Rate, RateBy, Retries, RouteLimits, RouteSettings,
+    Rules, Timeouts, TrustedPeers, UpstreamConfig,
 };
 pub use framing::{Chunks, Framing, InvalidChunks};
 pub use gateway::{Gateway, Surroundings};

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::config::{RouteSettings, Rules};
 use super::forward::Hygienes;
 use super::limits::Places;
+use super::rate::Rates;
 use super::upstream::Upstream;
 use crate::authz::{RouteId, Timestamp};
 use crate::replica::{Replica, Source};
@@ -69,6 +70,8 @@ pub struct Regime {
     pub hygiene: Hygienes,
     /// Places on routes that take fewer requests at a time than others, by `RouteId`.
     pub places: Places,
+    /// How often routes may still be asked, by `RouteId`.
+    pub rates: Rates,
     /// What outlives this.
     pub commons: Arc<Commons>,
 }
@@ -77,6 +80,7 @@ impl Regime {
     /// Prepares rules. Upstreams that `former` has with the same configuration go on with their state.
     pub fn new(rules: Rules, commons: Arc<Commons>, former: Option<&Self>) -> Self {
         let places = Places::new(&rules, former.map(|former| (&former.rules, &former.places)));
+        let rates = Rates::new(&rules, former.map(|former| (&former.rules, &former.rates)));
         let former = former.map_or(&[][..], |former| &former.upstreams);
         let upstreams = rules.upstreams.iter().map(|config| {
             let same = former.iter().find(|upstream| upstream.config == *config);
@@ -98,6 +102,7 @@ impl Regime {
             redactor: Redactor::of(&credentials.sources),
             hygiene: Hygienes::new(&rules.identity, credentials),
             places,
+            rates,
             rules,
             commons,
         }

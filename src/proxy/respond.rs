@@ -14,7 +14,7 @@ use super::config::ErrorStyle;
 use crate::authz::{Denial, Reason};
 use crate::wire::needed;
 
-/// Seconds after which a client that met a 503 or 429 may try again.
+/// Seconds after which a client that met a 503 may try again.
 const RETRY_AFTER: &str = "1";
 
 /// What is wrong, as the platform names it, and a sentence that tells no more than the status does.
@@ -44,7 +44,7 @@ impl Answer {
         match denial.reason.status() {
             401 => headers.push(("www-authenticate", challenge(denial))),
             405 => headers.push(("allow", allow(denial))),
-            429 | 503 => headers.push(("retry-after", Cow::Borrowed(RETRY_AFTER))),
+            503 => headers.push(("retry-after", Cow::Borrowed(RETRY_AFTER))),
             _ => {}
         }
         Self {

@@ -39,6 +39,20 @@ impl Client {
         Self::Inet(address, text.unwrap_or(HeaderValue::from_static("unknown")))
     }
 
+    /// What is counted as one client: an IPv4 address, or the /64 of an IPv6 one, of which anyone has plenty. `None`:
+    /// a process of this machine.
+    pub fn network(&self) -> Option<IpAddr> {
+        let Self::Inet(address, _) = self else {
+            return None;
+        };
+        Some(match address.ip().to_canonical() {
+            IpAddr::V6(address) => {
+                IpAddr::V6((u128::from(address) & (u128::from(u64::MAX) << 64)).into())
+            }
+            address @ IpAddr::V4(_) => address,
+        })
+    }
+
     /// What upstreams are told of where it is.
     pub fn forwarded_for(&self) -> Option<&HeaderValue> {
         match self {

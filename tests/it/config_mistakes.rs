@@ -228,10 +228,6 @@ fn names_of_later_versions_are_refused_as_such() {
             "require: authenticated",
             "require: authenticated, user_tokens: verify",
         ),
-        (
-            "require: authenticated",
-            "require: authenticated, rate: { requests: 1 }",
-        ),
     ] {
         let text = whole.replace(from, to);
         assert_ne!(text, whole);
@@ -563,5 +559,45 @@ fn a_gateway_has_a_name_that_control_planes_take() {
     for name in ["", "a\\u0007", &"n".repeat(65)] {
         let found = mistakes(&called(name));
         assert_eq!(found[0].key, "keys.remote.name", "{found:?}");
+    }
+}
+
+#[test]
+fn a_rate_is_whole_and_within_bounds() {
+    let with = |rate: &str| {
+        let more = format!("require: authenticated, rate: {rate}");
+        with_routes(&route("a", "/a", &more))
+    };
+    let resolved = load(&with("{ requests: 100, per: 60s, by: key }")).expect("it loads");
+    let rate = resolved.proxy.rules.routes[0].rate.expect("a rate");
+    assert_eq!(rate.to_string(), "100 requests per 60s for each key");
+    for by in ["client", "route"] {
+        assert!(load(&with(&format!("{{ requests: 1, per: 24h, by: {by} }}"))).is_ok());
+    }
+    for (bad, message) in [
+        ("{ requests: 0, per: 60s, by: key }", "at least 1"),
+        (
+            "{ requests: 1000001, per: 60s, by: key }",
+            "at most 1000000",
+        ),
+        ("{ requests: 1, per: 999ms, by: key }", "at least 1s"),
+        ("{ requests: 1, per: 25h, by: key }", "longer than a day"),
+        (
+            "{ requests: 1, per: 60s, by: org }",
+            "`key`, `client` or `route`",
+        ),
+        ("{ requests: 1, per: 60s }", "`by` is missing"),
+        ("{ per: 60s, by: key }", "`requests` is missing"),
+        ("{ requests: 1, by: key }", "`per` is missing"),
+        (
+            "{ requests: 1, per: 60s, by: key, burst: 2 }",
+            "unknown key",
+        ),
+    ] {
+        let said = mistakes(&with(bad));
+        assert!(
+            said.iter().any(|mistake| mistake.message.contains(message)),
+            "{bad}: {said:#?}"
+        );
     }
 }

@@ -267,3 +267,34 @@ fn every_bad_line_of_the_list_is_a_mistake_of_the_configuration() {
         checked.stderr
     );
 }
+
+/// The rate of a route is told of what is permitted, and of nothing else: what is left of it only gateways know.
+#[test]
+fn the_rate_of_a_route_is_told() {
+    let quickstart = Quickstart::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("keyward.yaml");
+    let text = std::fs::read_to_string(CONFIGURATION).expect("the configuration");
+    let rated = text.replace(
+        "  - name: read-agent\n",
+        "  - name: read-agent\n    rate: { requests: 100, per: 1m, by: key }\n",
+    );
+    assert_ne!(rated, text);
+    std::fs::write(&file, rated).expect("written");
+    let steps = |path: &str| {
+        let mut command = keyward();
+        command.env("KEYWARD_DATA", quickstart.dir());
+        command.args(["explain", "--json", "--key", "-", "--config"]);
+        let said = as_json(&finish(
+            command.arg(&file).args(["GET", path]),
+            quickstart.key("org"),
+        ));
+        said["steps"].as_array().expect("steps").clone()
+    };
+    let step = json!({
+        "step": "rate",
+        "outcome": "100 requests per 60s for each key, counted by each gateway for itself",
+    });
+    assert_eq!(steps("/v1/agents/a1").last(), Some(&step));
+    assert!(!steps("/v1/agents/a2").contains(&step));
+}

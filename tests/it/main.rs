@@ -119,6 +119,8 @@ mod proxy_live;
 #[cfg(feature = "proxy")]
 mod proxy_origin;
 #[cfg(feature = "proxy")]
+mod proxy_rate;
+#[cfg(feature = "proxy")]
 mod proxy_refusals;
 #[cfg(feature = "proxy")]
 mod proxy_upstreams;

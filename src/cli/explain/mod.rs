@@ -19,6 +19,7 @@ use crate::authz::{
 };
 use crate::config::{self, Flags, Resolved};
 use crate::control::ReadOnly;
+use crate::proxy::Rules;
 use crate::replica::prisme::Prisme;
 use crate::replica::remote::{self, disk};
 use crate::replica::{Replica, Snapshot};
@@ -74,12 +75,14 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let resolved = config::load(&args.config, &config::environment, Flags::default())
         .map_err(|mistakes| Failure::told(mistakes.to_string()))?;
     let keys = Keys::load(&resolved)?;
-    let rulebook = &resolved.proxy.rules.rulebook;
+    let rules = &resolved.proxy.rules;
+    let rulebook = &rules.rulebook;
     let named = args.key_id.as_ref().map(|id| keys.by_id(id)).transpose()?;
     if let Some(token) = token.or_else(|| named.as_ref().map(stand_in)) {
         asked.show(&token, &rulebook.credentials().sources)?;
     }
-    let report = explain(&asked, rulebook, &keys, named);
+    let mut report = explain(&asked, rulebook, &keys, named);
+    report.steps.extend(rate_of(&report, rules));
     if args.json {
         let line = serde_json::to_string(&report).map_err(|error| Failure::chain(&error))?;
         writeln!(out, "{line}")?;
@@ -284,6 +287,18 @@ fn explain(asked: &Asked, rulebook: &Rulebook, keys: &Keys, named: Option<KeyRec
     }
     let decision = rulebook.conclude(&pending, lookup, &facts, clock::now());
     Report::new(&decision, routes, record.as_ref(), steps)
+}
+
+/// The rate that holds for what is permitted. Only gateways count, so what is left is not told.
+fn rate_of(report: &Report, rules: &Rules) -> Option<Step> {
+    let specs = rules.rulebook.routes().specs();
+    let mut routes = specs.iter().zip(&rules.routes);
+    let (_, settings) = routes.find(|(spec, _)| report.route.as_ref() == Some(&spec.name))?;
+    let rate = settings.rate.filter(|_| report.decision == "allow")?;
+    Some(Step {
+        step: "rate",
+        outcome: format!("{rate}, counted by each gateway for itself"),
+    })
 }
 
 /// The request as it is judged, with secrets replaced as in the access log.

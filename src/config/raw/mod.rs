@@ -17,7 +17,7 @@ pub use limits::{Limits, RouteLimits};
 pub use prisme::{OnStale, Prisme};
 pub use remote::{Remote, Urls};
 pub use requirement::{Access, EmptyScopes, Families, Level, Require, RequireWord, Rule};
-pub use route::{Route, RouteCredentials, RouteMatch, Taking, UserTokens};
+pub use route::{Rate, RateBy, Route, RouteCredentials, RouteMatch, Taking, UserTokens};
 pub use section::{
     AccessLog, Cache, Case, ControlTls, Embedded, Errors, File, Keys, Listener, Match, Off, Ops,
     Server, TrailingSlash,

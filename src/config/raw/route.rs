@@ -1,10 +1,12 @@
 //! Routes: what may be asked for, and where it goes.
 
+use std::num::NonZeroU32;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::defaults;
-use super::super::scalar::{HostName, MethodName, Name};
+use super::super::scalar::{HostName, MethodName, Name, Timeout};
 use super::credentials::Forward;
 use super::limits::RouteLimits;
 use super::requirement::Require;
@@ -62,6 +64,36 @@ pub struct Route {
     /// Limits that differ from the section `limits` of the whole.
     #[serde(default)]
     pub limits: RouteLimits,
+    /// How often it may be asked; absent: as often as may be.
+    pub rate: Option<Rate>,
+}
+
+/// How often a route may be asked: `requests` at once, and as many again come to be in `per`, little by little. Each
+/// gateway counts for itself: two permit twice as much. Only requests that may pass are counted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// Requests.
+    #[schemars(with = "u32", range(min = 1, max = 1_000_000))]
+    pub requests: Option<NonZeroU32>,
+    /// In which so many come to be: 1s to 24h.
+    #[schemars(with = "Timeout")]
+    pub per: Option<Timeout>,
+    /// Who has a share of its own.
+    #[schemars(with = "RateBy")]
+    pub by: Option<RateBy>,
+}
+
+/// Who has a share of a rate of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RateBy {
+    /// Each key. A request that passes without one counts for its client.
+    Key,
+    /// Each client address; of IPv6 each /64.
+    Client,
+    /// Nobody: all share one.
+    Route,
 }
 
 fn methods() -> Vec<MethodName> {

@@ -1,5 +1,7 @@
 //! One route: its place in the table, its policy, its settings.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::super::advise::OpenWay;
@@ -10,7 +12,12 @@ use super::super::scalar::Size;
 use super::super::wording::unknown_name;
 use super::requirement::requirement;
 use crate::authz::{self, CaseMatch, ForwardKey, MatchOptions, Policy, RoutePattern, RouteSpec};
-use crate::proxy::{Ceilings, RouteLimits, RouteSettings, Timeouts, UpstreamConfig};
+use crate::proxy::{
+    Ceilings, Rate, RateBy, RouteLimits, RouteSettings, Timeouts, UpstreamConfig,
+};
+
+/// Shortest time of a rate.
+const RATE_PER_MIN: Duration = Duration::from_secs(1);
 
 /// A route, for people.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,6 +32,9 @@ pub struct RouteSummary {
     pub methods: Vec<String>,
     /// What it requires, as written.
     pub require: Require,
+    /// How often it may be asked, as written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<raw::Rate>,
     /// Where it goes.
     pub upstream: String,
     /// The ways past it without a judged key.
@@ -42,6 +52,7 @@ pub(super) fn summaries(file: &File) -> Vec<RouteSummary> {
                 path: route.path.clone()?,
                 methods: route.methods.iter().map(ToString::to_string).collect(),
                 require: route.require.clone()?,
+                rate: route.rate.clone(),
                 upstream: route.upstream.clone()?,
                 passes_without_key: OpenWay::past(route),
             })
@@ -174,8 +185,30 @@ impl Around<'_> {
                 first_byte: own.first_byte.as_ref().unwrap_or(&of_upstream.first_byte).0,
                 idle: own.idle.as_ref().unwrap_or(&of_upstream.idle).0,
             },
+            rate: raw
+                .rate
+                .as_ref()
+                .and_then(|raw| rate(raw, &at.key("rate"), faults)),
         })
     }
+}
+
+/// `None` where something of it is missing, which the structural check has reported.
+fn rate(raw: &raw::Rate, at: &Spot<'_>, faults: &mut Vec<Mistake>) -> Option<Rate> {
+    let per = raw.per.as_ref()?.0;
+    if per < RATE_PER_MIN {
+        let message = "must be at least 1s: answers tell clients whole seconds";
+        faults.push(at.key("per").mistake(message));
+    }
+    Some(Rate {
+        requests: raw.requests?,
+        per,
+        by: match raw.by? {
+            raw::RateBy::Key => RateBy::Key,
+            raw::RateBy::Client => RateBy::Client,
+            raw::RateBy::Route => RateBy::Route,
+        },
+    })
 }
 
 impl Around<'_> {

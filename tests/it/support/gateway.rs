@@ -15,7 +15,7 @@ use keyward::authz::{
 };
 use keyward::proxy::{
     Balance, BindError, Ceilings, Clock, Config, Endpoint, ErrorStyle, Gateway, IdentityConfig,
-    Limits, ListenAddr, ListenerConfig, Retries, RouteSettings, Rules, Surroundings, Timeouts,
+    Limits, ListenAddr, ListenerConfig, Rate, Retries, RouteSettings, Rules, Surroundings, Timeouts,
     UpstreamConfig,
 };
 use keyward::replica::{self, DenyList, Replica, Source, SourceStatus};
@@ -39,6 +39,7 @@ pub struct Setup {
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub ceilings: Ceilings,
+    pub rate: Option<Rate>,
     pub credentials: CredentialRules,
     pub forward: ForwardKey,
     pub errors: ErrorStyle,
@@ -82,6 +83,7 @@ impl Setup {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             ceilings: Ceilings::default(),
+            rate: None,
             credentials: CredentialRules::default(),
             forward: ForwardKey::Strip,
             errors: ErrorStyle::Prisme,
@@ -168,6 +170,7 @@ impl Setup {
             limits: self.limits.route.clone(),
             timeouts: self.timeouts.clone(),
             ceilings: self.ceilings.clone(),
+            rate: self.rate,
         };
         Rules {
             rulebook: Rulebook::new(table, policies.collect(), self.credentials.clone()),
