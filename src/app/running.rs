@@ -99,8 +99,7 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
     let replica = Replica::new(plan.replica.clone());
     let keys = Prepared::new(plan.keys, &plan.replica, &replica, &runtime)?;
     let metrics = Arc::new(Metrics::new());
-    let log = AccessLog::start(plan.access_log, metrics.access_log_dropped())
-        .map_err(StartError::Threads)?;
+    let log = AccessLog::start(plan.access_log, &metrics).map_err(StartError::Threads)?;
     let reloader = Reloader::new(plan.rules);
     let around = Surroundings {
         replica: Arc::clone(&replica),

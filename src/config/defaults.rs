@@ -87,6 +87,9 @@ pub const STREAMS: usize = 100;
 /// Compiled keys that are kept: about 50 MB when full.
 pub const CACHE_PRINCIPALS: u64 = 100_000;
 
+/// Enough to see who is at it; a flood of every reason at once fills a disk with less than 2 MB a second.
+pub const LOG_REFUSALS_PER_SECOND: u64 = 100;
+
 /// Unknown keys that are remembered, apart from the known ones, so that guessing cannot displace them.
 pub const CACHE_NEGATIVE: u64 = 10_000;
 

@@ -104,6 +104,8 @@ pub struct Rules {
     pub denied: Option<Arc<DenyList>>,
     /// Whether requests are logged.
     pub access_log: bool,
+    /// Refusals of one reason in a second of which each is logged.
+    pub log_refusals_per_second: u64,
 }
 
 /// What the data plane knows of one route, beside its policy.

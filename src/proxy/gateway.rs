@@ -14,7 +14,7 @@ use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::config::{Config, ListenAddr, ListenerConfig, Rules};
 use super::connections::Connections;
@@ -31,6 +31,9 @@ use crate::telemetry::{AccessLog, Metrics};
 
 /// How long connections that were cut may take to notice.
 const CUT_TIME: Duration = Duration::from_secs(1);
+
+/// For so long the access log takes so many refusals of each reason.
+const LOG_SECOND: Duration = Duration::from_secs(1);
 
 /// What a gateway works with and does not own.
 pub struct Surroundings {
@@ -159,6 +162,7 @@ impl Gateway {
             ops: self.ops.take().map(|listener| (listener, self.ops(reload))),
             graceful_shutdown: self.graceful_shutdown,
             stop: self.stop.subscribe(),
+            commons: Arc::clone(&self.commons),
         };
         let ended = self.ended.clone();
         thread::Builder::new()
@@ -271,6 +275,7 @@ struct Work {
     ops: Option<(std::net::TcpListener, Ops)>,
     graceful_shutdown: Duration,
     stop: watch::Receiver<bool>,
+    commons: Arc<Commons>,
 }
 
 impl Work {
@@ -278,6 +283,7 @@ impl Work {
         if let Some((listener, ops)) = self.ops.take() {
             tokio::spawn(ops.serve(listener));
         }
+        tokio::spawn(end_log_seconds(Arc::clone(&self.commons)));
         resolve_first(&self.door.regime.load_full().upstreams).await;
         let accepting: Vec<_> = self
             .listeners
@@ -308,5 +314,15 @@ impl Work {
             // Those that do not even notice end with the threads.
             let _noticed = timeout(CUT_TIME, connections.emptied()).await;
         }
+        self.commons.tell_left_out();
+    }
+}
+
+async fn end_log_seconds(commons: Arc<Commons>) {
+    let mut seconds = interval(LOG_SECOND);
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        seconds.tick().await;
+        commons.tell_left_out();
     }
 }

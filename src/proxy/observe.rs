@@ -1,26 +1,30 @@
 //! A finished exchange becomes metrics and a line of the access log. Decides nothing, changes nothing.
 
+use std::time::Duration;
+
 use super::exchange::Exchange;
 use super::socket::Client;
 use crate::authz::Tenant;
-use crate::telemetry::Record;
+use crate::telemetry::{Outcome, Record};
 
 /// Counts and logs an exchange that has ended.
 pub fn finished(exchange: &Exchange) {
     let regime = &exchange.regime;
     let took = exchange.started.elapsed();
-    regime
-        .routes
-        .finished(exchange.route, exchange.outcome(), took);
+    let outcome = exchange.outcome();
+    regime.routes.finished(exchange.route, outcome, took);
     if let (Some(upstream), Some(took)) = (exchange.forward.upstream, exchange.forward.took) {
         regime.upstream_metrics.answered(upstream, took);
     }
-    if let Some(log) = regime.access_log() {
-        log.log(&record(exchange, took));
+    let refusals_max = regime.rules.log_refusals_per_second;
+    if let Some(log) = regime.access_log()
+        && log.takes(outcome, refusals_max)
+    {
+        log.log(&record(exchange, outcome, took));
     }
 }
 
-fn record(exchange: &Exchange, duration: std::time::Duration) -> Record<'_> {
+fn record(exchange: &Exchange, outcome: Outcome, duration: Duration) -> Record<'_> {
     let regime = &exchange.regime;
     let principal = exchange.principal.as_deref();
     Record {
@@ -32,7 +36,7 @@ fn record(exchange: &Exchange, duration: std::time::Duration) -> Record<'_> {
         method: exchange.method(),
         route: exchange.route.map(|route| regime.routes.name(Some(route))),
         path: exchange.target(),
-        outcome: exchange.outcome(),
+        outcome,
         key_id: principal.map(|principal| &principal.id),
         org: principal.and_then(|principal| match &principal.tenant {
             Tenant::Org(org) => Some(org.as_str()),

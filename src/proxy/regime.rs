@@ -47,6 +47,13 @@ impl Commons {
         (self.clock)()
     }
 
+    /// Ends a second of the log: it tells how many refusals got no line in it.
+    pub fn tell_left_out(&self) {
+        if let Some(log) = &self.access_log {
+            log.tell_left_out(|| self.now());
+        }
+    }
+
     /// Whether the gateway drains.
     pub fn is_draining(&self) -> bool {
         *self.draining.borrow()

@@ -354,3 +354,36 @@ async fn a_head_that_is_given_up_was_not_allowed() {
     let line = r#"keyward_requests_total{reason="abandoned",route="-",status="499"}"#;
     gateway.counted(line, 1.0).await;
 }
+
+#[tokio::test]
+async fn a_flood_of_refusals_is_no_flood_of_lines() {
+    let upstream = Recorder::start().await;
+    let gateway = Setup {
+        log_refusals_per_second: 5,
+        ..Setup::new(upstream.address)
+    }
+    .start();
+    let mut client = gateway.connect().await;
+    let shown = format!("x-prismeai-api-key: {UNKNOWN}");
+    for _ in 0..500 {
+        client.send(request("GET /any/x", &[&shown])).await;
+        assert_eq!(client.answer().await.status, 401);
+    }
+    client.send(request("GET /any/x", &[&key()])).await;
+    assert_eq!(client.answer().await.status, 200);
+    gateway.gateway.drain().await;
+    let lines = gateway.log(1).await;
+    let refused = |line: &&serde_json::Value| line["reason"] == "unknown_key";
+    let (told, logged): (Vec<_>, Vec<_>) = lines
+        .iter()
+        .filter(refused)
+        .partition(|line| line["left_out"].is_u64());
+    let left_out: u64 = told.iter().filter_map(|line| line["left_out"].as_u64()).sum();
+    assert_eq!(logged.len() as u64 + left_out, 500);
+    // Of the first second and the last nothing need have been left out.
+    assert!(logged.len() <= 5 * (told.len() + 2), "{}", logged.len());
+    assert!(!told.is_empty());
+    assert!(lines.iter().any(|line| line["status"] == 200));
+    let counted = "keyward_access_log_left_out_total{reason=\"unknown_key\"}";
+    gateway.counted(counted, left_out as f64).await;
+}

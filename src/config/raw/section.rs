@@ -54,12 +54,20 @@ pub struct File {
     /// Whether each request leaves a line on standard output.
     #[serde(default)]
     pub access_log: AccessLog,
+    /// Refusals of one reason in a second that leave a line each. Those beyond are told together, in one line.
+    #[serde(default = "log_refusals_per_second")]
+    #[schemars(range(max = 1_000_000))]
+    pub log_refusals_per_second: u64,
     /// Where requests go, by name.
     #[schemars(with = "BTreeMap<String, Upstream>")]
     pub upstreams: Option<BTreeMap<String, Upstream>>,
     /// What may be asked for, by whom, and where it goes. What no route names is refused.
     #[schemars(with = "Vec<Route>")]
     pub routes: Option<Vec<Route>>,
+}
+
+fn log_refusals_per_second() -> u64 {
+    defaults::LOG_REFUSALS_PER_SECOND
 }
 
 /// A place to listen at.

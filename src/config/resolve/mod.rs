@@ -83,6 +83,7 @@ pub(super) fn resolve(
             limits,
             denied,
             access_log: file.access_log == AccessLog::Json,
+            log_refusals_per_second: file.log_refusals_per_second,
         },
     };
     let control = control.map(|mut control| {

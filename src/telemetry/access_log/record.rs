@@ -1,4 +1,4 @@
-//! One line of the access log.
+//! One line of the access log: a request, or those that got none of their own.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -101,6 +101,26 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream_us: Option<u64>,
     correlation_id: Cow<'a, str>,
+}
+
+/// Refusals that got no line, because too many came in one second.
+#[derive(Serialize)]
+pub(super) struct LeftOut {
+    #[serde(serialize_with = "rfc3339")]
+    pub(super) time: Timestamp,
+    pub(super) status: u16,
+    pub(super) reason: &'static str,
+    /// How many.
+    pub(super) left_out: u64,
+}
+
+impl LeftOut {
+    /// Appends the line, with its end.
+    pub(super) fn write_line(&self, line: &mut Vec<u8>) {
+        // As for a request.
+        let _ = serde_json::to_writer(&mut *line, self);
+        line.push(b'\n');
+    }
 }
 
 fn micros(duration: Duration) -> u64 {

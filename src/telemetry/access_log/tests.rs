@@ -181,7 +181,7 @@ impl Write for Broken {
 fn lines_come_without_being_asked_for_also_after_a_rest() {
     let redactor = Redactor::default();
     let (to_test, pieces) = mpsc::channel();
-    let log = AccessLog::start(Pieces(to_test), Metrics::new().access_log_dropped()).unwrap();
+    let log = AccessLog::start(Pieces(to_test), &Metrics::new()).unwrap();
     for _ in 0..3 {
         log.log(&record(&redactor));
         let piece = pieces.recv_timeout(PATIENCE).unwrap();
@@ -195,8 +195,9 @@ fn lines_of_many_threads_stay_whole_and_none_is_lost() {
     const THREADS: usize = 8;
     const LINES: usize = 200;
     let (to_test, pieces) = mpsc::channel();
-    let dropped = Metrics::new().access_log_dropped();
-    let log = AccessLog::start(Pieces(to_test), dropped.clone()).unwrap();
+    let metrics = Metrics::new();
+    let dropped = metrics.access_log_dropped();
+    let log = AccessLog::start(Pieces(to_test), &metrics).unwrap();
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
@@ -219,8 +220,9 @@ fn an_output_that_hangs_costs_lines_and_holds_nobody_up() {
     let redactor = Redactor::default();
     let (gate, closed) = mpsc::channel();
     let written = Arc::new(Mutex::new(Vec::new()));
-    let dropped = Metrics::new().access_log_dropped();
-    let log = AccessLog::start(Gated(closed, Arc::clone(&written)), dropped.clone()).unwrap();
+    let metrics = Metrics::new();
+    let dropped = metrics.access_log_dropped();
+    let log = AccessLog::start(Gated(closed, Arc::clone(&written)), &metrics).unwrap();
     let line = line(&record(&redactor));
     // What the writer holds while it hangs, what waits, and some more.
     let lines = 2 * LANE_BYTES_MAX / line.len() + 1000;
@@ -237,9 +239,45 @@ fn an_output_that_hangs_costs_lines_and_holds_nobody_up() {
 #[test]
 fn an_output_that_fails_costs_lines() {
     let redactor = Redactor::default();
-    let dropped = Metrics::new().access_log_dropped();
-    let log = AccessLog::start(Broken, dropped.clone()).unwrap();
+    let metrics = Metrics::new();
+    let dropped = metrics.access_log_dropped();
+    let log = AccessLog::start(Broken, &metrics).unwrap();
     (0..5).for_each(|_| log.log(&record(&redactor)));
     assert!(log.flush());
     assert_eq!(dropped.get(), 5);
+}
+
+#[test]
+fn refusals_beyond_so_many_of_a_reason_are_told_in_one_line() {
+    let (to_test, pieces) = mpsc::channel();
+    let metrics = Metrics::new();
+    let log = AccessLog::start(Pieces(to_test), &metrics).unwrap();
+    let unknown = Outcome::Refused(Reason::UnknownKey);
+    let gone = Outcome::Abandoned;
+    let time = Timestamp::from_millis(1_795_210_000_007);
+    for _second in 0..2 {
+        let taken = |outcome| (0..10).filter(|_| log.takes(outcome, 3)).count();
+        assert_eq!(taken(unknown), 3);
+        assert_eq!(taken(Outcome::Refused(Reason::NoRoute)), 3);
+        assert_eq!(taken(gone), 3);
+        assert_eq!(taken(Outcome::Allowed(200)), 10);
+        assert_eq!(taken(Outcome::CLIENT_LEFT), 10);
+        log.tell_left_out(|| time);
+        // Nothing was left out since.
+        log.tell_left_out(|| panic!("nothing is told"));
+    }
+    assert!(log.takes(unknown, 1) && !log.takes(unknown, 0));
+    drop(log);
+    let written: Vec<u8> = pieces.iter().flatten().collect();
+    let second = concat!(
+        r#"{"time":"2026-11-20T21:26:40.007Z","status":401,"reason":"unknown_key","left_out":7}"#,
+        "\n",
+        r#"{"time":"2026-11-20T21:26:40.007Z","status":404,"reason":"no_route","left_out":7}"#,
+        "\n",
+        r#"{"time":"2026-11-20T21:26:40.007Z","status":499,"reason":"abandoned","left_out":7}"#,
+        "\n",
+    );
+    assert_eq!(String::from_utf8(written).unwrap(), second.repeat(2));
+    let counted = metrics.access_log_left_out();
+    assert_eq!(counted.with_label_values(&["unknown_key"]).get(), 14);
 }

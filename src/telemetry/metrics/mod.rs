@@ -95,6 +95,7 @@ pub struct Metrics {
     connections: IntGauge,
     connections_ended: IntCounterVec,
     access_log_dropped: IntCounter,
+    access_log_left_out: IntCounterVec,
     usage_dropped: IntCounter,
     sync: IntCounterVec,
     state_errors: IntCounter,
@@ -140,6 +141,7 @@ impl Metrics {
                 &registry,
                 IntCounter::with_opts(opts(&table::ACCESS_LOG_DROPPED)),
             ),
+            access_log_left_out: register(&registry, counter_vec(&table::ACCESS_LOG_LEFT_OUT)),
             usage_dropped: register(
                 &registry,
                 IntCounter::with_opts(opts(&table::USAGE_DROPPED)),
@@ -192,6 +194,11 @@ impl Metrics {
     /// The counter of lost access-log lines.
     pub fn access_log_dropped(&self) -> IntCounter {
         self.access_log_dropped.clone()
+    }
+
+    /// The counter of refusals that got no access-log line, by reason.
+    pub fn access_log_left_out(&self) -> IntCounterVec {
+        self.access_log_left_out.clone()
     }
 
     /// Everything in Prometheus' text format, with the figures of the keys as they are now.

@@ -96,6 +96,8 @@ table! {
         "Connections of HTTP/2 that were ended for what their clients did: `slow_head`, a first frame or a header did not come in time; `flood`, more than allowed of what costs a client nothing, as resets or pings; `protocol`, a rule of the protocol was broken.";
     ACCESS_LOG_DROPPED = "keyward_access_log_dropped_total", Kind::Counter, [],
         "Access-log lines that were lost because the log could not be written as fast as requests came.";
+    ACCESS_LOG_LEFT_OUT = "keyward_access_log_left_out_total", Kind::Counter, ["reason"],
+        "Refusals without an access-log line of their own, because more came in a second than `log_refusals_per_second`; counted once a second.";
     USAGE_DROPPED = "keyward_usage_dropped_total", Kind::Counter, [],
         "Uses of keys that were not counted because too many keys were in use between two flushes.";
     SYNC = "keyward_sync_total", Kind::Counter, ["event"],

@@ -40,6 +40,7 @@ pub struct Setup {
     pub timeouts: Timeouts,
     pub ceilings: Ceilings,
     pub rate: Option<Rate>,
+    pub log_refusals_per_second: u64,
     pub credentials: CredentialRules,
     pub forward: ForwardKey,
     pub errors: ErrorStyle,
@@ -84,6 +85,7 @@ impl Setup {
             timeouts: Timeouts::default(),
             ceilings: Ceilings::default(),
             rate: None,
+            log_refusals_per_second: 100,
             credentials: CredentialRules::default(),
             forward: ForwardKey::Strip,
             errors: ErrorStyle::Prisme,
@@ -181,6 +183,7 @@ impl Setup {
             limits: self.limits.clone(),
             denied: self.denied.clone(),
             access_log: true,
+            log_refusals_per_second: self.log_refusals_per_second,
         }
     }
 }
@@ -310,8 +313,7 @@ impl Setup {
         });
         let metrics = Arc::new(Metrics::new());
         let log = Log::default();
-        let dropped = metrics.access_log_dropped();
-        let access_log = Arc::new(AccessLog::start(log.clone(), dropped).unwrap());
+        let access_log = Arc::new(AccessLog::start(log.clone(), &metrics).unwrap());
         let config = Config {
             listeners: setup.listeners,
             ops: Some(([127, 0, 0, 1], 0).into()),
