@@ -75,11 +75,20 @@ pub const KEEP_ALIVE: Duration = seconds(60);
 /// Between two reads of a body: a slow uplink pauses, but not for a minute.
 pub const BODY_TIMEOUT: Duration = seconds(60);
 
+/// An upload that takes longer belongs on a route that says so; who needs a byte a minute is up to something else.
+pub const REQUEST_TIMEOUT: Duration = seconds(300);
+
+/// None: answers of language models and streams of events have no natural end.
+pub const TOTAL_TIMEOUT: Duration = Duration::ZERO;
+
 /// A stream of events without one for five minutes has lost its client.
 pub const STREAM_IDLE: Duration = seconds(300);
 
 /// At about 25 KiB an idle connection: 250 MB.
 pub const CONNECTIONS: usize = 10_000;
+
+/// None: behind a balancer of load all clients have its address. At the edge, 100 is plenty for a browser.
+pub const CONNECTIONS_PER_CLIENT: usize = 0;
 
 /// What clients of HTTP/2 expect at least.
 pub const STREAMS: usize = 100;

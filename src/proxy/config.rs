@@ -171,6 +171,8 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// Open client connections; and as many streams of HTTP/2, on all connections together.
     pub connections: usize,
+    /// Open connections of one client address; `None`: as many as of all.
+    pub connections_per_client: Option<usize>,
     /// Exchanges at a time on one connection of HTTP/2. HTTP/1.1 has one.
     pub streams: usize,
     /// What holds for a route that says nothing else.
@@ -184,8 +186,12 @@ pub struct RouteLimits {
     pub body_bytes: u64,
     /// Between two reads of a request's body.
     pub body_timeout: Duration,
+    /// From the first byte of a request to the last of its body.
+    pub request_timeout: Duration,
     /// Without a byte in either direction once the response, or an upgraded stream, runs.
     pub stream_idle: Duration,
+    /// From the first byte of a request to the last of its answer, or of an upgraded stream; `None`: as long as may be.
+    pub total_timeout: Option<Duration>,
 }
 
 /// Limits of one route that are lower than those of all requests; `None`: that one is not.
@@ -208,6 +214,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(60),
             connections: 10_000,
+            connections_per_client: None,
             streams: 100,
             route: RouteLimits::default(),
         }
@@ -219,7 +226,9 @@ impl Default for RouteLimits {
         Self {
             body_bytes: 16_777_216,
             body_timeout: Duration::from_secs(60),
+            request_timeout: Duration::from_secs(300),
             stream_idle: Duration::from_secs(300),
+            total_timeout: None,
         }
     }
 }

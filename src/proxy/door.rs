@@ -16,15 +16,16 @@ use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::time::{Instant as Deadline, timeout};
 
+use super::clients::Clients;
 use super::config::Limits;
 use super::connections::{Connections, Presence};
 use super::exchange::Exchange;
 use super::framing::Framing;
 use super::head::{Head, Malformed, Scan, is_long_line, plain_target, scan};
 use super::http2;
-use super::rate::Standing;
 use super::line::{Line, Patience, Wait, deadline_after};
 use super::preamble;
+use super::rate::Standing;
 use super::regime::Regime;
 use super::respond::Answer;
 use super::service::Service;
@@ -57,6 +58,8 @@ pub struct Door {
     pub regime: Arc<ArcSwap<Regime>>,
     /// The open connections.
     pub connections: Arc<Connections>,
+    /// Whose they are, where that is counted.
+    pub clients: Arc<Clients>,
     /// Turns when the gateway drains.
     pub shutdown: ShutdownWatch,
 }
@@ -157,12 +160,12 @@ impl Door {
         close_with(wire, exchange).await;
     }
 
-    /// Answers a connection for which there is no room.
-    pub async fn turn_away(&self, socket: Socket, client: Client) {
+    /// Answers a connection for which there is no room; `full`: because of what.
+    pub async fn turn_away(&self, socket: Socket, client: Client, full: &'static str) {
         let line = Arc::new(Line::default());
         let regime = self.regime.load_full();
         let mut exchange = Box::new(Exchange::begin(regime, line, client, Instant::now()));
-        exchange.refuse(Reason::Overloaded, Some("too many connections are open"));
+        exchange.refuse(Reason::Overloaded, Some(full));
         close_with(Wire::new(socket), exchange).await;
     }
 }

@@ -235,10 +235,16 @@ fn set_patience(exchange: &Exchange) {
         .route
         .and_then(|route| exchange.regime.route(route));
     if let Some(settings) = settings {
+        let took = exchange.started.elapsed();
         exchange.line.set_patience(Patience {
             body: settings.limits.body_timeout,
+            request: settings.limits.request_timeout.saturating_sub(took),
             first_byte: settings.timeouts.first_byte,
             stream: settings.limits.stream_idle,
+            total: settings
+                .limits
+                .total_timeout
+                .map(|total| total.saturating_sub(took)),
         });
     }
 }

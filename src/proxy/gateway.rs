@@ -234,6 +234,7 @@ impl Gateway {
             proxy: Arc::new(http_proxy(&conf, Service)),
             regime: Arc::clone(&self.regime),
             connections: Arc::clone(&self.connections),
+            clients: Arc::default(),
             shutdown: self.stop.subscribe(),
         })
     }

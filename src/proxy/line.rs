@@ -49,10 +49,35 @@ impl Wait {
 pub struct Patience {
     /// For the next piece of the request's body.
     pub body: Duration,
+    /// From now for all of the request's body, however it drips.
+    pub request: Duration,
     /// For the first byte of the response, once the request is complete.
     pub first_byte: Duration,
     /// For any byte of a running response or tunnel.
     pub stream: Duration,
+    /// From now for everything, if there is such a limit.
+    pub total: Option<Duration>,
+}
+
+/// What moments in the life of a connection are counted from, so that an atomic can hold them.
+#[derive(Debug)]
+struct Beginning(Instant);
+
+impl Default for Beginning {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Beginning {
+    /// The moment `limit` from now.
+    fn until(&self, limit: Duration) -> u64 {
+        millis(self.0.elapsed().saturating_add(limit.min(FAR)))
+    }
+
+    fn moment(&self, millis: u64) -> Option<Instant> {
+        self.0.checked_add(Duration::from_millis(millis))
+    }
 }
 
 impl Patience {
@@ -60,8 +85,10 @@ impl Patience {
     pub fn before_route(limits: &RouteLimits) -> Self {
         Self {
             body: limits.body_timeout,
+            request: limits.request_timeout,
             first_byte: limits.stream_idle,
             stream: limits.stream_idle,
+            total: limits.total_timeout,
         }
     }
 }
@@ -74,6 +101,9 @@ pub struct Line {
     tunnel: AtomicBool,
     malformed: AtomicBool,
     expired: AtomicU8,
+    beginning: Beginning,
+    request_due: AtomicU64,
+    total_due: AtomicU64,
     body_ms: AtomicU64,
     first_byte_ms: AtomicU64,
     stream_ms: AtomicU64,
@@ -110,9 +140,15 @@ impl Line {
     pub fn set_patience(&self, patience: Patience) {
         let Patience {
             body,
+            request,
             first_byte,
             stream,
+            total,
         } = patience;
+        let due = |limit| self.beginning.until(limit);
+        self.request_due.store(due(request), Ordering::Relaxed);
+        let total = total.unwrap_or(FAR);
+        self.total_due.store(due(total), Ordering::Relaxed);
         self.body_ms.store(millis(body), Ordering::Relaxed);
         self.first_byte_ms
             .store(millis(first_byte), Ordering::Relaxed);
@@ -193,6 +229,18 @@ impl Line {
         };
         Duration::from_millis(millis.load(Ordering::Relaxed))
     }
+
+    /// When `wait` is over however often what is waited for comes.
+    fn due(&self, wait: Wait) -> Option<Instant> {
+        let total = self.total_due.load(Ordering::Relaxed);
+        let due = match wait {
+            Wait::Request | Wait::Head | Wait::Body => {
+                total.min(self.request_due.load(Ordering::Relaxed))
+            }
+            Wait::FirstByte | Wait::Stream => total,
+        };
+        self.beginning.moment(due)
+    }
 }
 
 fn put<T>(slot: &Mutex<Option<T>>, thing: T) {
@@ -233,6 +281,7 @@ impl Watch {
             Some((same, deadline)) if same == wait => deadline,
             Some(_) | None => deadline_after(line.limit(wait)),
         };
+        let deadline = line.due(wait).map_or(deadline, |due| due.min(deadline));
         let polled = self.poll_until(wait, deadline, cx);
         if polled.is_ready() {
             line.expired.store(wait as u8, Ordering::Relaxed);

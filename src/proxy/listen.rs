@@ -177,15 +177,28 @@ impl Accepting {
 }
 
 fn admit(door: &Arc<Door>, socket: Socket, peer: Peer, turned_away: &Arc<Semaphore>) {
-    let limit = door.regime.load().rules.limits.connections;
+    let regime = door.regime.load();
+    let limits = &regime.rules.limits;
     let serving = Arc::clone(door);
-    if let Some(presence) = door.connections.enter(limit) {
-        let id = presence.id();
-        let task = tokio::spawn(async move { serving.serve(socket, peer, presence).await });
-        door.connections.serve_by(id, task.abort_handle());
-    } else if let Ok(place) = Arc::clone(turned_away).try_acquire_owned() {
+    let place = door.clients.enter(&peer, limits.connections_per_client);
+    let full = match place {
+        None => "too many connections of this client are open",
+        Some(place) => {
+            if let Some(presence) = door.connections.enter(limits.connections) {
+                let id = presence.id();
+                let task = tokio::spawn(async move {
+                    serving.serve(socket, peer, presence).await;
+                    drop(place);
+                });
+                door.connections.serve_by(id, task.abort_handle());
+                return;
+            }
+            "too many connections are open"
+        }
+    };
+    if let Ok(place) = Arc::clone(turned_away).try_acquire_owned() {
         tokio::spawn(async move {
-            serving.turn_away(socket, peer.client).await;
+            serving.turn_away(socket, peer.client, full).await;
             drop(place);
         });
     }

@@ -4,6 +4,7 @@
 
 mod attempt;
 mod body;
+mod clients;
 mod config;
 mod connections;
 mod door;

@@ -105,6 +105,8 @@ mod proxy_connection;
 #[cfg(feature = "proxy")]
 mod proxy_denied;
 #[cfg(feature = "proxy")]
+mod proxy_every_limit;
+#[cfg(feature = "proxy")]
 mod proxy_forward;
 #[cfg(feature = "proxy")]
 mod proxy_http2;

@@ -378,7 +378,10 @@ async fn a_flood_of_refusals_is_no_flood_of_lines() {
         .iter()
         .filter(refused)
         .partition(|line| line["left_out"].is_u64());
-    let left_out: u64 = told.iter().filter_map(|line| line["left_out"].as_u64()).sum();
+    let left_out: u64 = told
+        .iter()
+        .filter_map(|line| line["left_out"].as_u64())
+        .sum();
     assert_eq!(logged.len() as u64 + left_out, 500);
     // Of the first second and the last nothing need have been left out.
     assert!(logged.len() <= 5 * (told.len() + 2), "{}", logged.len());

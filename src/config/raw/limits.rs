@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::defaults;
-use super::super::scalar::{Size, Timeout};
+use super::super::scalar::{Size, Span, Timeout};
 
 /// Limits on what clients may send.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,13 +25,22 @@ pub struct Limits {
     pub header_timeout: Timeout,
     /// Between two reads of a body.
     pub body_timeout: Timeout,
+    /// For a whole request, from its first byte to the last of its body.
+    pub request_timeout: Timeout,
     /// Without a byte in either direction while a response or an upgraded connection runs.
     pub stream_idle: Timeout,
+    /// For all of an exchange, from the first byte of the request to the last of the answer, or of an upgraded
+    /// connection; 0s: as long as it goes on.
+    pub total_timeout: Span,
     /// Between two requests of one connection.
     pub keep_alive: Timeout,
     /// Open connections of clients; and as many streams of HTTP/2 on all of them together.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections: usize,
+    /// Open connections of one client address, of IPv6 of one /64; 0: as many as of all. Peers that speak for others are
+    /// not held to it.
+    #[schemars(range(max = 1_000_000))]
+    pub connections_per_client: usize,
     /// Requests at a time on one connection of HTTP/2. HTTP/1.1 has one.
     #[schemars(range(min = 1, max = 10_000))]
     pub streams: usize,
@@ -46,9 +55,12 @@ impl Default for Limits {
             body_bytes: Size(defaults::BODY_BYTES),
             header_timeout: Timeout(defaults::HEADER_TIMEOUT),
             body_timeout: Timeout(defaults::BODY_TIMEOUT),
+            request_timeout: Timeout(defaults::REQUEST_TIMEOUT),
             stream_idle: Timeout(defaults::STREAM_IDLE),
+            total_timeout: Span(defaults::TOTAL_TIMEOUT),
             keep_alive: Timeout(defaults::KEEP_ALIVE),
             connections: defaults::CONNECTIONS,
+            connections_per_client: defaults::CONNECTIONS_PER_CLIENT,
             streams: defaults::STREAMS,
         }
     }
@@ -71,6 +83,10 @@ pub struct RouteLimits {
     pub body_bytes: Option<Size>,
     /// Between two reads of a body.
     pub body_timeout: Option<Timeout>,
+    /// For a whole request, from its first byte to the last of its body.
+    pub request_timeout: Option<Timeout>,
     /// Without a byte in either direction while a response or an upgraded connection runs.
     pub stream_idle: Option<Timeout>,
+    /// For all of an exchange; 0s: as long as it goes on.
+    pub total_timeout: Option<Span>,
 }

@@ -117,11 +117,14 @@ fn limits(raw: &Limits, at: &Spot<'_>, faults: &mut Vec<Mistake>) -> proxy::Limi
         header_timeout: raw.header_timeout.0,
         keep_alive: raw.keep_alive.0,
         connections: raw.connections,
+        connections_per_client: Some(raw.connections_per_client).filter(|most| *most > 0),
         streams: raw.streams,
         route: RouteLimits {
             body_bytes: raw.body_bytes.0,
             body_timeout: raw.body_timeout.0,
+            request_timeout: raw.request_timeout.0,
             stream_idle: raw.stream_idle.0,
+            total_timeout: route::total(&raw.total_timeout),
         },
     }
 }

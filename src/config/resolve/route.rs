@@ -8,13 +8,11 @@ use super::super::advise::OpenWay;
 use super::super::mistake::Mistake;
 use super::super::node::Spot;
 use super::super::raw::{self, Case, File, Forward, Require, Taking, TrailingSlash, UserTokens};
-use super::super::scalar::Size;
+use super::super::scalar::{Size, Span};
 use super::super::wording::unknown_name;
 use super::requirement::requirement;
 use crate::authz::{self, CaseMatch, ForwardKey, MatchOptions, Policy, RoutePattern, RouteSpec};
-use crate::proxy::{
-    Ceilings, Rate, RateBy, RouteLimits, RouteSettings, Timeouts, UpstreamConfig,
-};
+use crate::proxy::{Ceilings, Rate, RateBy, RouteLimits, RouteSettings, Timeouts, UpstreamConfig};
 
 /// Shortest time of a rate.
 const RATE_PER_MIN: Duration = Duration::from_secs(1);
@@ -174,10 +172,18 @@ impl Around<'_> {
                     .body_timeout
                     .as_ref()
                     .map_or(self.limits.body_timeout, |timeout| timeout.0),
+                request_timeout: limits
+                    .request_timeout
+                    .as_ref()
+                    .map_or(self.limits.request_timeout, |timeout| timeout.0),
                 stream_idle: limits
                     .stream_idle
                     .as_ref()
                     .map_or(self.limits.stream_idle, |timeout| timeout.0),
+                total_timeout: limits
+                    .total_timeout
+                    .as_ref()
+                    .map_or(self.limits.total_timeout, total),
             },
             ceilings,
             timeouts: Timeouts {
@@ -191,6 +197,11 @@ impl Around<'_> {
                 .and_then(|raw| rate(raw, &at.key("rate"), faults)),
         })
     }
+}
+
+/// No time at all stands for as much as may be.
+pub(super) fn total(raw: &Span) -> Option<Duration> {
+    Some(raw.0).filter(|total| !total.is_zero())
 }
 
 /// `None` where something of it is missing, which the structural check has reported.

@@ -23,7 +23,10 @@ fn everything_in_the_table_is_scraped_and_nothing_else() {
     routes.unauthenticated(RouteId(0), Anonymous::Open);
     metrics.upstreams(["u"]).answered(0, TOOK);
     metrics.connection_ended(ConnectionEnd::Flood);
-    metrics.access_log_left_out().with_label_values(&["r"]).inc();
+    metrics
+        .access_log_left_out()
+        .with_label_values(&["r"])
+        .inc();
     let text = metrics.render(&KeyFigures::default());
 
     let mut scraped: Vec<(&str, &str)> = text

@@ -15,8 +15,8 @@ use keyward::authz::{
 };
 use keyward::proxy::{
     Balance, BindError, Ceilings, Clock, Config, Endpoint, ErrorStyle, Gateway, IdentityConfig,
-    Limits, ListenAddr, ListenerConfig, Rate, Retries, RouteSettings, Rules, Surroundings, Timeouts,
-    UpstreamConfig,
+    Limits, ListenAddr, ListenerConfig, Rate, Retries, RouteSettings, Rules, Surroundings,
+    Timeouts, UpstreamConfig,
 };
 use keyward::replica::{self, DenyList, Replica, Source, SourceStatus};
 use keyward::telemetry::{AccessLog, Metrics};
