@@ -9,6 +9,7 @@ pub mod data;
 pub mod secrecy;
 
 mod alone;
+mod descriptors;
 mod fed;
 mod keys;
 mod reload;

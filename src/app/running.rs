@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use super::clock;
+use super::descriptors;
 use super::keys::{Begun, KeysFrom, Prepared};
 use super::reload::{ReadRules, Reloader};
 use super::signals::{Signal, Signals};
@@ -94,6 +95,7 @@ pub struct Running {
 /// What is in the way; nothing has been served then, and nothing goes on.
 pub fn start(plan: Plan) -> Result<Running, StartError> {
     let grace = plan.gateway.graceful_shutdown;
+    let (files, connections) = (descriptors::raise(), plan.gateway.rules.limits.connections);
     let runtime = runtime().map_err(StartError::Threads)?;
     let signals = Signals::listen(grace).map_err(StartError::Threads)?;
     let replica = Replica::new(plan.replica.clone());
@@ -113,6 +115,7 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
     let mut gateway = Gateway::bind(plan.gateway, around).map_err(|error| not_bound(error, ops))?;
     let keys = keys.open(plan.purpose, &replica, gateway.reaper(), &runtime)?;
     gateway.start().map_err(StartError::Threads)?;
+    descriptors::compare(files, connections);
     let gateway = Arc::new(gateway);
     reloader.serves(&gateway);
     let keys = keys.begin(&replica, &runtime, grace);

@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnectOptions;
@@ -276,4 +277,58 @@ fn a_second_signal_ends_it_at_once() {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+}
+
+/// A quickstart whose process may open so many files; `how`: as `ulimit` has it.
+fn with_files(dir: &Path, how: &str) -> Quickstart {
+    let start = format!("ulimit {how}; exec \"$0\" \"$@\"");
+    let mut command = Command::new("sh");
+    command.args(["-c", &start, env!("CARGO_BIN_EXE_keyward")]);
+    command.args(["quickstart", "--json", "--listen", "127.0.0.1:0", "--dir"]);
+    Quickstart::spawn(command.arg(dir), dir)
+}
+
+fn connections(quickstart: &Quickstart, count: usize) -> Vec<TcpStream> {
+    let address = quickstart.gateway().trim_start_matches("http://");
+    let connect = |_| TcpStream::connect(address).expect("the system takes it");
+    (0..count).map(connect).collect()
+}
+
+#[test]
+fn it_takes_as_many_files_as_it_may_have() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let quickstart = with_files(&folder.path().join("data"), "-S -n 96");
+    let held = connections(&quickstart, 200);
+    assert_eq!(quickstart.get("/public/ping", &[]).status, 200);
+    drop(held);
+}
+
+/// Connections that nobody can accept wait, the process idles, and all is well again when others have gone.
+#[test]
+fn a_process_without_files_left_pauses_and_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let quickstart = with_files(&folder.path().join("data"), "-n 96");
+    let mut kept = connections(&quickstart, 1).pop().expect("one");
+    kept.write_all(b"GET /public/ping HTTP/1.1\r\nhost: a\r\n\r\n")
+        .expect("sent");
+    let mut status = [0; 12];
+    kept.read_exact(&mut status).expect("an answer");
+    assert_eq!(&status, b"HTTP/1.1 200");
+    let held = connections(&quickstart, 200);
+    while !quickstart.said().contains("accepting connections pauses") {
+        std::thread::yield_now();
+    }
+    drop(held);
+    assert_eq!(quickstart.get("/public/ping", &[]).status, 200);
+    kept.write_all(b"GET /nowhere HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .expect("sent");
+    let mut rest = String::new();
+    kept.read_to_string(&mut rest).expect("the rest");
+    assert!(
+        rest.contains("\r\n\r\n") && rest.contains("HTTP/1.1 404"),
+        "{rest}"
+    );
+    let (status, _, said) = quickstart.stop();
+    assert!(status.success(), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
 }

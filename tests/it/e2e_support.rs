@@ -196,6 +196,14 @@ impl Quickstart {
         self.child.id()
     }
 
+    /// What it has written to standard error so far.
+    pub fn said(&self) -> String {
+        self.stderr
+            .as_ref()
+            .map(Collected::so_far)
+            .unwrap_or_default()
+    }
+
     /// A request to the gateway.
     pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         send(self.gateway(), "GET", path, headers, "")

@@ -194,3 +194,34 @@ async fn an_upstream_that_says_how_its_client_stands_is_not_overruled() {
     assert_eq!(answer.headers("ratelimit-remaining"), ["5"]);
     assert!(answer.headers("ratelimit-limit").is_empty());
 }
+
+/// Whoever knows all of a key but its end, or the key of a neighbour, can ask as often as they like.
+#[tokio::test]
+async fn ten_thousand_bad_attempts_leave_the_owner_unaffected() {
+    const ATTEMPTS: usize = 10_000;
+    const AT_ONCE: usize = 100;
+    let upstream = Recorder::start().await;
+    for by in [RateBy::Key, RateBy::Client] {
+        let gateway = setup(upstream.address, rate(2, by)).start();
+        let mut attacker = gateway.connect().await;
+        let (known, _) = KEY.split_at(KEY.len() - 12);
+        for round in 0..ATTEMPTS / AT_ONCE {
+            let bad = (0..AT_ONCE).map(|n| {
+                let shown = match n % 3 {
+                    0 => format!("x-prismeai-api-key: {known}{:012x}", round * AT_ONCE + n),
+                    1 => format!("authorization: Bearer {known}"),
+                    _ => format!("x-prismeai-api-key: {DISABLED}"),
+                };
+                request("GET /any/x", &[&shown])
+            });
+            attacker.send(bad.collect::<String>()).await;
+            for _ in 0..AT_ONCE {
+                assert_eq!(attacker.answer().await.status, 401);
+            }
+        }
+        for left in [1, 0] {
+            let answer = get(&gateway, "/any/x", &[&key()]).await;
+            assert_eq!(told(&answer), (200, 2, left, None), "{by:?}");
+        }
+    }
+}
