@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test soak fuzz deny bench load fleet differential fmt
+.PHONY: help run test soak fuzz deny bench load fleet hostile differential fmt
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,12 @@ fleet: ## what several gateways and control planes promise, measured (ARGS="revo
 	@scripts/need cargo cc cmake python3 postgres nextest
 	cargo build --profile dist --locked --bin keyward --example fleet-tool
 	benches/fleet/run.py --bin-dir $${CARGO_TARGET_DIR:-target}/dist $(ARGS)
+
+hostile: ## what floods, slow clients and refusals cost, measured; then attacks by HTTP/2 (ARGS="flood --smoke" …: of the former)
+	@scripts/need cargo cc cmake python3 slowhttptest
+	cargo build --profile dist --locked --bin keyward --example fleet-tool
+	benches/hostile/keys.py --bin-dir $${CARGO_TARGET_DIR:-target}/dist $(ARGS)
+	benches/hostile/run.py --bin-dir $${CARGO_TARGET_DIR:-target}/dist
 
 differential: ## mutated requests through Keyward to real servers: each sees what was judged (ARGS="node --count 1000" …)
 	@scripts/need cargo cc cmake python3 nginx haproxy

@@ -1,8 +1,10 @@
-//! The parts of `benches/fleet` that must be fast: probers, load, writers, streams, and the service behind the gateways.
+//! The parts of `benches/fleet` and `benches/hostile` that must be fast: probers, load, floods, writers, streams, and the
+//! service behind the gateways.
 //!
 //! `fleet-tool WHAT NAME=VALUE…`; `run.py` says which, and reads the one line of JSON that each prints.
 #![expect(clippy::print_stdout, reason = "it is a command")]
 
+mod flood;
 mod http;
 mod load;
 mod revoke;
@@ -105,10 +107,13 @@ fn main() -> Result<(), Failure> {
         "upstream" => return Ok(upstream::serve(options.text("listen")?)?),
         "revoke" => revoke::run(&options)?,
         "load" => load::run(&options)?,
+        "flood" => flood::run(&options)?,
         "writes" => writes::run(&options)?,
         "streams" => streams::run(&options)?,
         _ => {
-            return Err("usage: fleet-tool upstream|revoke|load|writes|streams NAME=VALUE…".into());
+            return Err(
+                "usage: fleet-tool upstream|revoke|load|flood|writes|streams NAME=VALUE…".into(),
+            );
         }
     };
     println!("{line}");
