@@ -47,7 +47,7 @@ fn refusing_keys_that_are_nobodys_keeps_nothing_of_them() {
     let refuse = |token: &str| {
         let kind = common::Kind::Org;
         let (headers, target) = common::request(kind, token);
-        let facts = RequestFacts::new(&Method::GET, b"api.example.com", &target, &headers)
+        let facts = RequestFacts::new(&Method::GET, b"api.example.com", target, &headers)
             .expect("canonical");
         let snapshot = replica.pin().expect("a snapshot");
         let Admission::NeedsKey(pending) = rulebook.admit(&facts) else {

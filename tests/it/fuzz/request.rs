@@ -15,10 +15,13 @@ const LIMITS: Limits = Limits {
     header_timeout: Duration::from_secs(1),
     keep_alive: Duration::from_secs(1),
     connections: 1,
+    connections_per_client: None,
     streams: 1,
     route: RouteLimits {
         body_bytes: 1024,
         body_timeout: Duration::from_secs(1),
+        request_timeout: Duration::from_secs(300),
+        total_timeout: None,
         stream_idle: Duration::from_secs(1),
     },
 };
