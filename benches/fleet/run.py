@@ -324,11 +324,11 @@ def churn(options):
             rates >= 0.98 * options.changes)
         failed = sum(run["refused"] + run["failed"] for run in quiet + busy)
         say("  requests refused or failed", f"{failed}", "0", failed == 0)
-        # The first round fills what has a limit: the log of recent changes and the database's pages. After it nothing may grow.
-        begin, full, end = memory[0], memory[1], memory[-1]
+        # The first two rounds fill what has a limit: the log of recent changes and the database's pages. After them nothing may grow.
+        full, end = memory[min(2, len(memory) - 1)], memory[-1]
         for i, name in enumerate(("gateway", "control plane")):
-            say(f"  memory of the {name}: before, after one round, after all",
-                f"{begin[i]:.0f}, {full[i]:.0f}, {end[i]:.0f} MiB", "flat after one round", end[i] <= 1.1 * full[i] + 8)
+            say(f"  memory of the {name}: before, after each round", f"{' '.join(f'{m[i]:.0f}' for m in memory)} MiB",
+                "flat after two rounds", end[i] <= 1.1 * full[i] + 8)
     finally:
         fleet.end()
 
