@@ -439,6 +439,21 @@ SMALL = {"keys": 300, "many": 5000, "revocations": 10, "gateways": 2, "backgroun
          "kills": 3, "streams": 3, "writers": 10, "seeds": 8}
 
 
+def run_parts(parser, parts, small):
+    """Reads the arguments and runs the parts that they name, one after another; `small`: what `--smoke` makes of them."""
+    options = parser.parse_args()
+    options.bin_dir = options.bin_dir.resolve()
+    options.pin = (os.cpu_count() or 1) > 1 and shutil.which("taskset") is not None
+    if options.smoke:
+        vars(options).update(small)
+    unknown = [part for part in options.parts if part not in parts]
+    if unknown:
+        parser.error(f"no such part: {', '.join(unknown)}")
+    print(f"{'':58} {'measured':44} {'promised':34} held", flush=True)
+    for part in options.parts or parts:
+        parts[part](options)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help="which (all when none is named): " + ", ".join(PARTS))
@@ -458,17 +473,7 @@ def main():
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--streams", type=int, default=100, help="of each kind")
     parser.add_argument("--seeds", type=int, default=256)
-    options = parser.parse_args()
-    options.bin_dir = options.bin_dir.resolve()
-    options.pin = (os.cpu_count() or 1) > 1 and shutil.which("taskset") is not None
-    if options.smoke:
-        vars(options).update(SMALL)
-    unknown = [part for part in options.parts if part not in PARTS]
-    if unknown:
-        parser.error(f"no such part: {', '.join(unknown)}")
-    print(f"{'':58} {'measured':44} {'promised':34} held", flush=True)
-    for part in options.parts or PARTS:
-        PARTS[part](options)
+    run_parts(parser, PARTS, SMALL)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import os
 import pathlib
 import re
 import resource
-import shutil
 import subprocess
 import sys
 import threading
@@ -206,17 +205,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--slow", type=int, default=2000, help="slow connections")
     parser.add_argument("--slow-seconds", type=int, default=40)
-    options = parser.parse_args()
-    options.bin_dir = options.bin_dir.resolve()
-    options.pin = (os.cpu_count() or 1) > 1 and shutil.which("taskset") is not None
-    if options.smoke:
-        vars(options).update(SMALL)
-    unknown = [part for part in options.parts if part not in PARTS]
-    if unknown:
-        parser.error(f"no such part: {', '.join(unknown)}")
-    print(f"{'':58} {'measured':44} {'promised':34} held", flush=True)
-    for part in options.parts or PARTS:
-        PARTS[part](options)
+    fleet.run_parts(parser, PARTS, SMALL)
 
 
 if __name__ == "__main__":

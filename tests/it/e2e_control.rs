@@ -57,22 +57,8 @@ impl Alone {
 
     /// The fields of the first event whose message begins so, waited for.
     pub fn event(&mut self, message: &str) -> Value {
-        loop {
-            let text = self.stderr.as_ref().expect("it runs").so_far();
-            let mut events = text
-                .lines()
-                .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let is_it = |event: &Value| {
-                let text = event.pointer("/fields/message").and_then(Value::as_str);
-                text.is_some_and(|text| text.starts_with(message))
-            };
-            if let Some(event) = events.find(is_it) {
-                return event["fields"].clone();
-            }
-            let ended = self.child.try_wait().expect("its state");
-            assert_eq!(ended, None, "it ended without `{message}`:\n{text}");
-            std::thread::yield_now();
-        }
+        let stderr = self.stderr.as_ref().expect("it runs");
+        stderr.event(&mut self.child, |text| text.starts_with(message))
     }
 
     /// Its process.

@@ -90,17 +90,7 @@ fn served(file: &str) -> (String, u16, Value) {
         .spawn()
         .unwrap();
     let stderr = Collected::from(child.stderr.take().unwrap());
-    let ready = loop {
-        let text = stderr.so_far();
-        let mut events = text
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        if let Some(event) = events.find(|event| event["fields"]["message"] == "ready") {
-            break event["fields"].clone();
-        }
-        assert_eq!(child.try_wait().unwrap(), None, "{text}");
-        std::thread::yield_now();
-    };
+    let ready = stderr.event(&mut child, |message| message == "ready");
     let base = |which: &str| format!("http://{}", ready[which].as_str().unwrap());
     let shown = [("x-prismeai-api-key", KEY)];
     let answer = send(&base("gateway"), "GET", "/pages", &shown, "");

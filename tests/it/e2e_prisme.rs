@@ -64,17 +64,7 @@ impl Served {
             .unwrap();
         let stdout = Collected::from(child.stdout.take().unwrap());
         let stderr = Collected::from(child.stderr.take().unwrap());
-        let ready = loop {
-            let text = stderr.so_far();
-            let mut events = text
-                .lines()
-                .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            if let Some(event) = events.find(|event| event["fields"]["message"] == "ready") {
-                break event["fields"].clone();
-            }
-            assert_eq!(child.try_wait().unwrap(), None, "it ended:\n{text}");
-            std::thread::yield_now();
-        };
+        let ready = stderr.event(&mut child, |message| message == "ready");
         Self {
             child,
             stdout: Some(stdout),

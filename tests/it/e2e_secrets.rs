@@ -350,17 +350,7 @@ routes:
             .unwrap();
         let stdout = Collected::from(child.stdout.take().unwrap());
         let stderr = Collected::from(child.stderr.take().unwrap());
-        let ready = loop {
-            let text = stderr.so_far();
-            let mut events = text
-                .lines()
-                .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            if let Some(event) = events.find(|event| event["fields"]["message"] == "ready") {
-                break event["fields"].clone();
-            }
-            assert_eq!(child.try_wait().unwrap(), None, "{text}");
-            std::thread::yield_now();
-        };
+        let ready = stderr.event(&mut child, |message| message == "ready");
         let base = |which: &str| format!("http://{}", ready[which].as_str().unwrap());
         let (address, ops) = (base("gateway"), base("ops"));
         let follower = Self {

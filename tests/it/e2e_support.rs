@@ -88,6 +88,26 @@ impl Collected {
             .clone()
     }
 
+    /// The fields of the first event with such a message, once `child`, whose log this is, has said it.
+    pub fn event(&self, child: &mut Child, is_it: impl Fn(&str) -> bool) -> Value {
+        let is_it = |event: &Value| {
+            let message = event.pointer("/fields/message").and_then(Value::as_str);
+            message.is_some_and(&is_it)
+        };
+        loop {
+            let text = self.so_far();
+            let mut events = text
+                .lines()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            if let Some(event) = events.find(&is_it) {
+                return event["fields"].clone();
+            }
+            let ended = child.try_wait().expect("its state");
+            assert_eq!(ended, None, "it ended without saying it:\n{text}");
+            std::thread::yield_now();
+        }
+    }
+
     pub fn whole(mut self) -> String {
         if let Some(thread) = self.thread.take() {
             thread.join().expect("the collector ends");
