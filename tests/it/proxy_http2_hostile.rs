@@ -204,6 +204,26 @@ async fn a_connection_without_streams_ends() {
 }
 
 #[tokio::test]
+async fn small_answers_that_nobody_reads_keep_no_connection() {
+    let upstream = Recorder::start().await;
+    let limits = Limits {
+        keep_alive: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let gateway = gateway_with(upstream.address, limits);
+    let mut raw = Raw::open(gateway.address, &[(WINDOW, 0)]).await;
+    for (at, path) in (0..).zip(["/open/x", "/any/x"]) {
+        raw.send(ask(2 * at + 1, &request("GET", path, &[]))).await;
+    }
+    assert_eq!(raw.end().await, Some(NO_ERROR));
+    let lines = gateway.log(2).await;
+    let statuses = lines.iter().map(|line| line["status"].as_u64());
+    let mut statuses: Vec<Option<u64>> = statuses.collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [Some(200), Some(401)]);
+}
+
+#[tokio::test]
 async fn floods_end_their_connection_and_no_other() {
     let upstream = Recorder::start().await;
     let gateway = gateway(upstream.address);

@@ -13,12 +13,18 @@ use http::Response;
 /// Most bytes that a stream asks room for at once.
 const PIECE: usize = 16 * 1024;
 
+/// Bytes of an answer that the library keeps for a client without room for them: a small answer is over for us at once,
+/// and an exchange costs twenty times as much as what is kept of it.
+const KEPT: usize = 4 * 1024;
+
 /// See the head of this file.
 #[derive(Debug)]
 pub struct Reply {
     respond: SendResponse<Bytes>,
     sending: Option<SendStream<Bytes>>,
     has_ended: bool,
+    /// Bytes that may still be sent whether there is room or not.
+    kept: usize,
 }
 
 impl Reply {
@@ -28,6 +34,7 @@ impl Reply {
             respond,
             sending: None,
             has_ended: false,
+            kept: KEPT,
         }
     }
 
@@ -59,7 +66,7 @@ impl Reply {
         Ok(())
     }
 
-    /// Sends what the client has room for; ready when that was something, or `bytes` are none.
+    /// Sends what the client has room for, or is little; ready when that was something, or `bytes` are none.
     pub fn poll_send(
         &mut self,
         bytes: &mut Bytes,
@@ -69,8 +76,10 @@ impl Reply {
         let Some(sending) = self.sending.as_mut().filter(|_| !self.has_ended) else {
             return Poll::Ready(Err(Reason::STREAM_CLOSED.into()));
         };
-        let mut room = 0;
-        if !bytes.is_empty() {
+        let mut room = bytes.len();
+        if let Some(left) = self.kept.checked_sub(room) {
+            self.kept = left;
+        } else {
             sending.reserve_capacity(bytes.len().min(PIECE));
             room = sending.capacity();
             while room == 0 {
