@@ -25,7 +25,8 @@ pub struct Place {
 
 impl Clients {
     /// A place for one more connection of a peer, where each may have `most`; `None`: it has them. A peer that speaks
-    /// for others, a trusted proxy for one, is not counted, and neither is who has no address.
+    /// for others, a trusted proxy for one, is not counted, and neither is who has no address. There are never more
+    /// clients here than connections are open.
     pub fn enter(self: &Arc<Self>, peer: &Peer, most: Option<usize>) -> Option<Place> {
         let counted = peer
             .client

@@ -171,7 +171,7 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// Open client connections; and as many streams of HTTP/2, on all connections together.
     pub connections: usize,
-    /// Open connections of one client address; `None`: as many as of all.
+    /// Open connections of one client address, which a proxy may name; `None`: as many as of all.
     pub connections_per_client: Option<usize>,
     /// Exchanges at a time on one connection of HTTP/2. HTTP/1.1 has one.
     pub streams: usize,

@@ -14,6 +14,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::date::get_cached_date;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant as Deadline, timeout};
 
 use super::clients::Clients;
@@ -23,26 +24,26 @@ use super::exchange::Exchange;
 use super::framing::Framing;
 use super::head::{Head, Malformed, Scan, is_long_line, plain_target, scan};
 use super::http2;
+use super::introduction::{CLIENT_FULL, Rejected};
 use super::line::{Line, Patience, Wait, deadline_after};
-use super::preamble;
 use super::rate::Standing;
 use super::regime::Regime;
 use super::respond::Answer;
 use super::service::Service;
-use super::socket::{Client, Peer, Socket};
+use super::socket::{Peer, Socket};
 use super::trace::Trace;
 use super::wire::Wire;
 use crate::authz::Reason;
 
 /// Bytes that are read at once while a head is awaited.
-const HEAD_READ: usize = 4096;
+pub(super) const HEAD_READ: usize = 4096;
 
 /// The body of a refused request is read and forgotten up to so many bytes, for so long. Then the connection closes.
 const DRAIN_BYTES: usize = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// How long a connection that waits for a request still does when the gateway drains.
-const LAST_WORD: Duration = Duration::from_millis(50);
+pub(super) const LAST_WORD: Duration = Duration::from_millis(50);
 
 /// How long a client may take to read an answer of ours.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(5);
@@ -60,6 +61,8 @@ pub struct Door {
     pub connections: Arc<Connections>,
     /// Whose they are, where that is counted.
     pub clients: Arc<Clients>,
+    /// How many more may be told at the same time that there is no room for them.
+    pub turned_away: Arc<Semaphore>,
     /// Turns when the gateway drains.
     pub shutdown: ShutdownWatch,
 }
@@ -90,10 +93,16 @@ impl Door {
     /// Serves a connection until it ends.
     pub async fn serve(self: Arc<Self>, socket: Socket, peer: Peer, presence: Presence) {
         let mut wire = Wire::new(socket);
-        let peer = match self.introduced(&mut wire, peer, &presence).await {
-            Ok(Some(peer)) => peer,
+        let (peer, _place) = match self.introduced(&mut wire, peer, &presence).await {
+            Ok(Some(introduced)) => introduced,
             Ok(None) => return,
-            Err((client, detail)) => return self.turn_down(wire, client, detail).await,
+            Err(Rejected::Nameless(client, detail)) => {
+                return self.turn_down(wire, client, detail).await;
+            }
+            Err(Rejected::Full(client)) => {
+                drop(presence);
+                return self.turn_away(wire, client, CLIENT_FULL).await;
+            }
         };
         let visit = Visit {
             door: &self,
@@ -107,66 +116,6 @@ impl Door {
             wire = visit.request(open, first).await;
             first = false;
         }
-    }
-
-    /// Reads the header of the PROXY protocol, where each connection must begin with one, within the time for a head:
-    /// who is at the other end then; `None`: nothing came. Only a trusted proxy may say so.
-    async fn introduced(
-        &self,
-        wire: &mut Wire,
-        peer: Peer,
-        presence: &Presence,
-    ) -> Result<Option<Peer>, (Client, &'static str)> {
-        if !peer.listener.proxy_protocol {
-            return Ok(Some(peer));
-        }
-        if !peer.is_proxy {
-            return Err((peer.client, "who connects here is no trusted proxy"));
-        }
-        let deadline = deadline_after(self.regime.load().rules.limits.header_timeout);
-        loop {
-            match preamble::scan(&wire.inbox) {
-                Ok(Some(preamble)) => {
-                    wire.inbox.advance(preamble.bytes);
-                    return Ok(Some(peer.introduced_as(preamble.source)));
-                }
-                Ok(None) => {}
-                Err(_) => return Err((peer.client, "the connection has no PROXY header")),
-            }
-            let read = tokio::select! {
-                biased;
-                read = wire.fill(Wait::Head, deadline, HEAD_READ) => read,
-                () = presence.until_draining() => {
-                    wire.fill(Wait::Head, deadline_after(LAST_WORD), HEAD_READ).await
-                }
-            };
-            if !matches!(read, Ok(1..)) {
-                let incomplete = (peer.client, "the PROXY header was not complete in time");
-                return if wire.inbox.is_empty() {
-                    Ok(None)
-                } else {
-                    Err(incomplete)
-                };
-            }
-        }
-    }
-
-    /// Answers a connection that did not say whose it is.
-    async fn turn_down(&self, wire: Wire, client: Client, detail: &'static str) {
-        let line = Arc::new(Line::default());
-        let regime = self.regime.load_full();
-        let mut exchange = Box::new(Exchange::begin(regime, line, client, Instant::now()));
-        exchange.refuse(Reason::MalformedRequest, Some(detail));
-        close_with(wire, exchange).await;
-    }
-
-    /// Answers a connection for which there is no room; `full`: because of what.
-    pub async fn turn_away(&self, socket: Socket, client: Client, full: &'static str) {
-        let line = Arc::new(Line::default());
-        let regime = self.regime.load_full();
-        let mut exchange = Box::new(Exchange::begin(regime, line, client, Instant::now()));
-        exchange.refuse(Reason::Overloaded, Some(full));
-        close_with(Wire::new(socket), exchange).await;
     }
 }
 
@@ -457,7 +406,7 @@ async fn answer(wire: &mut Wire, mut exchange: Box<Exchange>, keep_alive: bool) 
 }
 
 /// Answers the refusal of an exchange and closes its connection.
-async fn close_with(mut wire: Wire, exchange: Box<Exchange>) {
+pub(super) async fn close_with(mut wire: Wire, exchange: Box<Exchange>) {
     if answer(&mut wire, exchange, false).await {
         linger(wire).await;
     }

@@ -13,13 +13,14 @@ use arc_swap::ArcSwap;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::config::{Config, ListenAddr, ListenerConfig, Rules};
 use super::connections::Connections;
 use super::door::Door;
 use super::health::{look_after, resolve_first};
+use super::introduction::TURNED_AWAY_MAX;
 use super::listen::{BindError, Listener, bind_tcp};
 use super::ops::{Ops, Reload};
 use super::reaper::Reaper;
@@ -235,6 +236,7 @@ impl Gateway {
             regime: Arc::clone(&self.regime),
             connections: Arc::clone(&self.connections),
             clients: Arc::default(),
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY_MAX)),
             shutdown: self.stop.subscribe(),
         })
     }

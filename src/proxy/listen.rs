@@ -9,17 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::config::{ListenAddr, ListenerConfig};
 use super::door::Door;
+use super::introduction::CLIENT_FULL;
 use super::socket::{Client, Peer, Socket};
+use super::wire::Wire;
 
 /// How long accepting pauses when the process has no descriptor left: the listener would be ready at once again.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// Connections beyond the limit that are told so at the same time; what comes beyond these is closed unanswered.
-const TURNED_AWAY_MAX: usize = 64;
 
 /// A place where listening is not possible.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +139,6 @@ impl Accepting {
         door: &Arc<Door>,
         mut stop: watch::Receiver<bool>,
     ) {
-        let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
         loop {
             let accepted = tokio::select! {
                 accepted = self.next() => accepted,
@@ -149,7 +147,7 @@ impl Accepting {
             match accepted {
                 Ok((socket, client)) => {
                     let peer = Peer::new(client, Arc::clone(config));
-                    admit(door, socket, peer, &turned_away);
+                    admit(door, socket, peer);
                 }
                 Err(error) if is_about_one(&error) => {}
                 Err(error) => {
@@ -176,13 +174,13 @@ impl Accepting {
     }
 }
 
-fn admit(door: &Arc<Door>, socket: Socket, peer: Peer, turned_away: &Arc<Semaphore>) {
+fn admit(door: &Arc<Door>, socket: Socket, peer: Peer) {
     let regime = door.regime.load();
     let limits = &regime.rules.limits;
     let serving = Arc::clone(door);
     let place = door.clients.enter(&peer, limits.connections_per_client);
     let full = match place {
-        None => "too many connections of this client are open",
+        None => CLIENT_FULL,
         Some(place) => {
             if let Some(presence) = door.connections.enter(limits.connections) {
                 let id = presence.id();
@@ -196,10 +194,10 @@ fn admit(door: &Arc<Door>, socket: Socket, peer: Peer, turned_away: &Arc<Semapho
             "too many connections are open"
         }
     };
-    if let Ok(place) = Arc::clone(turned_away).try_acquire_owned() {
+    if serving.turned_away.available_permits() > 0 {
         tokio::spawn(async move {
-            serving.turn_away(socket, peer.client, full).await;
-            drop(place);
+            let wire = Wire::new(socket);
+            serving.turn_away(wire, peer.client, full).await;
         });
     }
 }

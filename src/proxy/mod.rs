@@ -17,6 +17,7 @@ mod head;
 mod health;
 mod http2;
 mod identity;
+mod introduction;
 mod limits;
 mod line;
 mod listen;

@@ -11,6 +11,18 @@ use super::support::gateway::{Setup, request};
 use super::support::{Client, Recorder, TestGateway};
 
 async fn behind_proxies(upstream: &Recorder, proxy_protocol: bool) -> TestGateway {
+    let limits = Limits {
+        header_timeout: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    limited_behind_proxies(upstream, proxy_protocol, limits)
+}
+
+fn limited_behind_proxies(
+    upstream: &Recorder,
+    proxy_protocol: bool,
+    limits: Limits,
+) -> TestGateway {
     let networks = ["127.0.0.1/32", "10.0.0.0/8"];
     let trusted_proxies = TrustedPeers {
         unix: false,
@@ -24,10 +36,7 @@ async fn behind_proxies(upstream: &Recorder, proxy_protocol: bool) -> TestGatewa
             h2c: true,
             ..address.into()
         }],
-        limits: Limits {
-            header_timeout: Duration::from_millis(300),
-            ..Limits::default()
-        },
+        limits,
         ..Setup::new(upstream.address)
     }
     .start()
@@ -105,6 +114,63 @@ async fn a_connection_that_does_not_say_whose_it_is_ends_in_time() {
     assert!(upstream.requests().is_empty());
     let log = gateway.log(2).await;
     assert!(log.iter().all(|line| line["status"] == 400), "{log:?}");
+}
+
+/// A connection that begins so, and the status of its first answer.
+async fn introduced(gateway: &TestGateway, preamble: &[u8]) -> (Client, u16) {
+    let mut client = gateway.connect().await;
+    let asked = request("GET /open/x", &[]);
+    client.send([preamble, asked.as_bytes()].concat()).await;
+    let status = client.answer().await.status;
+    (client, status)
+}
+
+#[tokio::test]
+async fn whom_a_proxy_names_has_so_many_connections_and_others_are_unharmed() {
+    let upstream = Recorder::start().await;
+    let limits = Limits {
+        connections_per_client: Some(2),
+        ..Limits::default()
+    };
+    let gateway = limited_behind_proxies(&upstream, true, limits);
+    let mut held = Vec::new();
+    for (preamble, expected) in [
+        (&b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n"[..], 200),
+        (
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x01\x02\x03\x04\x05\x06\x07\x08\0\x01\0\x02",
+            200,
+        ),
+        (b"PROXY TCP4 1.2.3.4 5.6.7.8 3 2\r\n", 503),
+        (b"PROXY TCP6 2001:db8::1 ::1 1 2\r\n", 200),
+        (b"PROXY TCP6 2001:db8::2 ::1 1 2\r\n", 200),
+        (b"PROXY TCP6 2001:db8::3 ::1 1 2\r\n", 503),
+        (b"PROXY TCP4 1.2.3.5 5.6.7.8 1 2\r\n", 200),
+    ] {
+        let (mut client, status) = introduced(&gateway, preamble).await;
+        assert_eq!(status, expected, "{}", preamble.escape_ascii());
+        if status == 503 {
+            assert!(client.closed().await.is_empty());
+        }
+        held.push(client);
+    }
+    // Of another proxy, of none, and of one that does not say whose: nobody's.
+    for preamble in [
+        &b"PROXY TCP4 10.0.0.9 5.6.7.8 1 2\r\n"[..],
+        b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+        b"PROXY UNKNOWN\r\n",
+    ] {
+        for _ in 0..3 {
+            let (client, status) = introduced(&gateway, preamble).await;
+            assert_eq!(status, 200, "{}", preamble.escape_ascii());
+            held.push(client);
+        }
+    }
+    // What it gives back it may have again.
+    gateway.counted("keyward_connections", 14.0).await;
+    drop(held.swap_remove(0));
+    gateway.counted("keyward_connections", 13.0).await;
+    let (_client, status) = introduced(&gateway, b"PROXY TCP4 1.2.3.4 5.6.7.8 9 2\r\n").await;
+    assert_eq!(status, 200);
 }
 
 #[tokio::test]

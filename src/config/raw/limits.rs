@@ -37,8 +37,8 @@ pub struct Limits {
     /// Open connections of clients; and as many streams of HTTP/2 on all of them together.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections: usize,
-    /// Open connections of one client address, of IPv6 of one /64; 0: as many as of all. Peers that speak for others are
-    /// not held to it.
+    /// Open connections of one client address, of IPv6 of one /64, with `proxy_protocol` of the one that the proxy names;
+    /// 0: as many as of all. Peers that speak for others are not held to it.
     #[schemars(range(max = 1_000_000))]
     pub connections_per_client: usize,
     /// Requests at a time on one connection of HTTP/2. HTTP/1.1 has one.
