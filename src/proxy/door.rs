@@ -221,7 +221,7 @@ impl Visit<'_> {
         let bytes = plain_target(wire.inbox.split_to(head.bytes), &mut head);
         exchange.method = head.method.clone();
         exchange.target = head.target.clone();
-        wire.framing = head.framing;
+        wire.begin(head.framing);
         self.line.hand_over(exchange);
 
         let lent = super::wire::Lent::new(wire, Arc::clone(&self.line));

@@ -2,12 +2,13 @@
 
 use std::io::{IoSlice, Result};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::HeaderValue;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::config::{ListenerConfig, TrustedPeers};
@@ -136,6 +137,31 @@ impl Socket {
             // A process of this machine has what was written.
             Self::Unix(_) => {}
         }
+    }
+
+    /// Ready once the other end refuses what it is sent. A socket whose other end has ended its half looks the same
+    /// ever after to whoever reads; a second descriptor of it is told of errors alone.
+    ///
+    /// # Errors
+    /// There are no more descriptors to be had.
+    pub fn until_reset(&self) -> Result<impl Future<Output = ()> + Send + Sync + use<>> {
+        let watched = match self {
+            Self::Tcp(stream) => {
+                let second = stream.as_fd().try_clone_to_owned()?;
+                Self::Tcp(TcpStream::from_std(second.into())?)
+            }
+            Self::Unix(stream) => {
+                let second = stream.as_fd().try_clone_to_owned()?;
+                Self::Unix(UnixStream::from_std(second.into())?)
+            }
+        };
+        Ok(async move {
+            // Where it cannot be watched any longer, the runtime ends.
+            let _ended = match &watched {
+                Self::Tcp(stream) => stream.ready(Interest::ERROR).await,
+                Self::Unix(stream) => stream.ready(Interest::ERROR).await,
+            };
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use std::io::{Error, ErrorKind, Result};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
@@ -32,6 +33,13 @@ const READ_AHEAD: usize = 1024;
 /// Most bytes that are read from the socket at once.
 const READ_MAX: usize = 64 * 1024;
 
+/// A client that ends its half of the connection so soon after its request still reads; one that does so later has
+/// left. TCP does not tell the two apart, but who ends its half on purpose does it with the request.
+const PARTING_TIME: Duration = Duration::from_millis(150);
+
+/// Ready once the client is gone for good.
+type Gone = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
 /// The socket with everything read from it and not yet handed out.
 pub struct Wire {
     socket: BufWriter<Socket>,
@@ -40,6 +48,10 @@ pub struct Wire {
     /// What is left of the current message's body.
     pub framing: Framing,
     watch: Watch,
+    /// Since when the current request is complete.
+    complete: Option<Instant>,
+    /// The client has ended its half of the connection, and may yet go for good.
+    half: Option<Gone>,
 }
 
 impl fmt::Debug for Wire {
@@ -58,7 +70,15 @@ impl Wire {
             inbox: BytesMut::new(),
             framing: Framing::Done,
             watch: Watch::default(),
+            complete: None,
+            half: None,
         }
+    }
+
+    /// Another message begins, whose body is framed so.
+    pub fn begin(&mut self, framing: Framing) {
+        self.framing = framing;
+        self.complete = None;
     }
 
     /// The socket, nothing of which is buffered for sending yet, and what was read from it ahead.
@@ -199,13 +219,21 @@ impl Wire {
 
     /// The body is complete: all that may still come is the next request, which has to wait, or the end.
     fn poll_leaving(&mut self, line: &Line, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        while self.inbox.len() < READ_AHEAD {
+        let complete = *self.complete.get_or_insert_with(Instant::now);
+        while self.half.is_none() && self.inbox.len() < READ_AHEAD {
             self.inbox.reserve(READ_AHEAD);
             match poll_inbox(&mut self.socket, &mut self.inbox, cx)? {
                 Poll::Pending => break,
+                Poll::Ready(0) if complete.elapsed() < PARTING_TIME => {
+                    self.half = Some(Box::pin(self.socket.get_ref().until_reset()?));
+                }
                 Poll::Ready(0) => return Poll::Ready(Ok(())),
                 Poll::Ready(_) => {}
             }
+        }
+        let gone = self.half.as_mut().map(|gone| gone.as_mut().poll(cx));
+        if gone.is_some_and(|gone| gone.is_ready()) {
+            return Poll::Ready(Err(ErrorKind::ConnectionReset.into()));
         }
         let wait = if line.is_responding() {
             Wait::Stream
@@ -356,5 +384,58 @@ impl GetProxyDigest for Lent {
 impl GetSocketDigest for Lent {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::config::RouteLimits;
+    use super::super::line::Patience;
+    use super::*;
+
+    /// A connection whose request has come, and its client.
+    async fn connected() -> (Wire, TcpStream, Line) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (accepted, client) = tokio::join!(listener.accept(), client);
+        let line = Line::default();
+        line.begin(Patience::before_route(&RouteLimits::default()));
+        let mut wire = Wire::new(Socket::Tcp(accepted.unwrap().0));
+        wire.begin(Framing::Done);
+        (wire, client.unwrap(), line)
+    }
+
+    async fn leaving(wire: &mut Wire, line: &Line) -> Result<()> {
+        std::future::poll_fn(|cx| wire.poll_read(line, cx, &mut ReadBuf::new(&mut [0]))).await
+    }
+
+    #[tokio::test]
+    async fn who_ends_its_half_long_after_its_request_has_left() {
+        let (mut wire, mut client, line) = connected().await;
+        wire.complete = Instant::now().checked_sub(PARTING_TIME);
+        client.shutdown().await.unwrap();
+        assert!(leaving(&mut wire, &line).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_ends_its_half_with_its_request_is_there_until_it_refuses_what_it_is_sent() {
+        let (mut wire, mut client, line) = connected().await;
+        // However long this takes.
+        wire.complete = Instant::now().checked_add(Duration::from_secs(3600));
+        client.shutdown().await.unwrap();
+        while wire.half.is_none() {
+            let looked = tokio::select! {
+                biased;
+                left = leaving(&mut wire, &line) => Some(left),
+                () = tokio::task::yield_now() => None,
+            };
+            assert!(looked.is_none(), "{looked:?}");
+        }
+        wire.send(b"answer").await.unwrap();
+        drop(client);
+        let left = leaving(&mut wire, &line).await.unwrap_err();
+        assert_eq!(left.kind(), ErrorKind::ConnectionReset);
     }
 }

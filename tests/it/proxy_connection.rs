@@ -10,7 +10,7 @@ use keyward::proxy::{Limits, ListenAddr};
 use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::support::gateway::{KEY, NOW, Setup, key, request};
+use super::support::gateway::{KEY, NOW, Setup, TestGateway, key, request};
 use super::support::{Client, Recorder, upstream};
 
 #[tokio::test]
@@ -158,11 +158,117 @@ async fn a_client_that_leaves_is_counted_as_such() {
     let (stream, _) = listener.accept().await.unwrap();
     let mut upstream = Client::over(stream);
     upstream.head().await.unwrap();
-    drop(client);
+    client.reset();
     assert!(upstream.closed().await.is_empty(), "the upstream is let go");
     gateway.gateway.drain().await;
     let counted = r#"keyward_requests_total{reason="allowed",route="open",status="499"}"#;
     gateway.counted(counted, 1.0).await;
+}
+
+/// A client with two requests under way, which then ends its half of the connection. That is there to be seen once the
+/// second is looked at: the first has more behind it than is read ahead.
+async fn half_closed(gateway: &TestGateway, listener: &TcpListener) -> (Client, Client) {
+    let mut client = gateway.connect().await;
+    client.send(request("GET /open/1", &[])).await;
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut upstream = Client::over(stream);
+    upstream.head().await.unwrap();
+    let padding = format!("padding: {}", "a".repeat(2000));
+    client.send(request("GET /open/2", &[&padding])).await;
+    client.send_no_more().await;
+    upstream.send(upstream::ok()).await;
+    assert_eq!(client.answer().await.status, 200);
+    upstream.head().await.unwrap();
+    (client, upstream)
+}
+
+#[tokio::test]
+async fn a_client_that_has_ended_its_half_is_answered_to_the_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = Setup::new(listener.local_addr().unwrap()).start();
+    let (mut client, mut upstream) = half_closed(&gateway, &listener).await;
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    upstream.send(head).await;
+    client.head().await.unwrap();
+    for _ in 0..3 {
+        upstream.send("3\r\nabc\r\n").await;
+        assert_eq!(client.chunk().await, b"abc");
+    }
+    upstream.send("0\r\n\r\n").await;
+    assert!(client.chunk().await.is_empty());
+    assert!(client.closed().await.is_empty());
+    let counted = r#"keyward_requests_total{reason="allowed",route="open",status="200"}"#;
+    gateway.counted(counted, 2.0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_has_ended_its_half_holds_an_exchange_within_its_limits() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut setup = Setup::new(listener.local_addr().unwrap());
+    setup.limits.route.total_timeout = Some(Duration::from_millis(300));
+    let gateway = setup.start();
+    let (mut client, mut upstream) = half_closed(&gateway, &listener).await;
+    let answer = client.answer().await;
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (504, "upstream_timeout")
+    );
+    assert!(client.closed().await.is_empty());
+    assert!(upstream.closed().await.is_empty(), "the upstream is let go");
+}
+
+#[tokio::test]
+async fn a_client_that_has_ended_its_half_and_goes_is_noticed_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = Setup::new(listener.local_addr().unwrap()).start();
+    let (client, mut upstream) = half_closed(&gateway, &listener).await;
+    // With what it has not read: its system refuses that, without another byte from us.
+    upstream
+        .send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n")
+        .await;
+    drop(client);
+    assert!(upstream.closed().await.is_empty(), "the upstream is let go");
+}
+
+#[tokio::test]
+async fn a_client_that_has_ended_its_half_is_refused_as_any_other() {
+    let upstream = Recorder::start().await;
+    let gateway = Setup::new(upstream.address).start();
+    let bare = request("GET /any/x", &[]);
+    let body = request("POST /any/x", &["content-length: 4"]) + "body";
+    let chunked = request("POST /any/x", &["transfer-encoding: chunked"]) + "0\r\n\r\n";
+    for (asked, status) in [
+        (bare.clone(), 401),
+        (bare.clone() + &body, 401),
+        (chunked, 401),
+        ("GET /any/x HTTP/1.1\r\n\r\n".to_owned(), 400),
+    ] {
+        let mut client = gateway.connect().await;
+        client.send(&asked).await;
+        client.send_no_more().await;
+        assert_eq!(client.answer().await.status, status, "{asked}");
+        if asked.len() > bare.len() && asked.starts_with(&bare) {
+            assert_eq!(client.answer().await.status, status, "{asked}");
+        }
+        assert!(client.closed().await.is_empty(), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn half_a_request_is_none_whoever_reads_on() {
+    let upstream = Recorder::start().await;
+    let gateway = Setup::new(upstream.address).start();
+    for asked in [
+        "GET /open/x HTTP/1.1\r\nhost: gw.test\r\n".to_owned(),
+        request("POST /open/x", &["content-length: 4"]) + "bod",
+        request("POST /open/x", &["transfer-encoding: chunked"]) + "4\r\nbody\r\n",
+    ] {
+        let mut client = gateway.connect().await;
+        client.send(&asked).await;
+        client.send_no_more().await;
+        assert!(client.closed().await.is_empty(), "{asked}");
+    }
+    assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]

@@ -79,6 +79,16 @@ impl Client {
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
+
+    /// Ends its half of the connection; it still reads.
+    pub async fn send_no_more(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
+    /// Goes for good, and lets the other end know.
+    pub fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
+    }
 }
 
 impl<S: AsyncRead + Unpin> Client<S> {
