@@ -17,6 +17,9 @@ use super::support::upstream::ok;
 /// `SETTINGS_INITIAL_WINDOW_SIZE`.
 const WINDOW: u16 = 4;
 
+/// Streams of a connection that may be left alone.
+const UNREAD_MAX: u32 = 16;
+
 fn gateway_with(upstream: SocketAddr, limits: Limits) -> TestGateway {
     let mut setup = Setup {
         limits,
@@ -204,18 +207,17 @@ async fn a_connection_without_streams_ends() {
 }
 
 #[tokio::test]
-async fn small_answers_that_nobody_reads_keep_no_connection() {
+async fn small_answers_that_nobody_reads_keep_no_exchange_and_no_connection() {
     let upstream = Recorder::start().await;
-    let limits = Limits {
-        keep_alive: Duration::from_millis(100),
-        ..Limits::default()
-    };
+    let mut limits = Limits::default();
+    limits.route.stream_idle = Duration::from_millis(100);
     let gateway = gateway_with(upstream.address, limits);
     let mut raw = Raw::open(gateway.address, &[(WINDOW, 0)]).await;
     for (at, path) in (0..).zip(["/open/x", "/any/x"]) {
         raw.send(ask(2 * at + 1, &request("GET", path, &[]))).await;
     }
-    assert_eq!(raw.end().await, Some(NO_ERROR));
+    assert_eq!(raw.end().await, Some(ENHANCE_YOUR_CALM));
+    ended_for(&gateway, "unread", 1).await;
     let lines = gateway.log(2).await;
     let statuses = lines.iter().map(|line| line["status"].as_u64());
     let mut statuses: Vec<Option<u64>> = statuses.collect();
@@ -407,8 +409,8 @@ async fn a_header_that_swells_is_refused_as_too_large() {
     is_served(&gateway).await;
 }
 
-#[tokio::test]
-async fn a_stream_that_nobody_reads_ends_and_its_neighbours_go_on() {
+/// An upstream whose answers are large where the path says so.
+async fn large_or_not() -> Recorder {
     let large = |received: &super::support::upstream::Received| {
         if received.request_line().contains("large") {
             let body = "x".repeat(1_000_000);
@@ -417,7 +419,56 @@ async fn a_stream_that_nobody_reads_ends_and_its_neighbours_go_on() {
             ok()
         }
     };
-    let upstream = Recorder::answering(large).await;
+    Recorder::answering(large).await
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_many_streams_is_ended() {
+    let upstream = large_or_not().await;
+    let limits = Limits {
+        header_timeout: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let gateway = gateway_with(upstream.address, limits);
+    for (times, path) in ["/open/large", "/open/x", "/any/x"].into_iter().enumerate() {
+        let mut raw = Raw::open(gateway.address, &[(WINDOW, 0)]).await;
+        for at in 0..UNREAD_MAX + 1 {
+            raw.pour(ask(2 * at + 1, &request("GET", path, &[]))).await;
+        }
+        assert_eq!(raw.end().await, Some(ENHANCE_YOUR_CALM), "{path}");
+        ended_for(&gateway, "unread", times + 1).await;
+        is_served(&gateway).await;
+    }
+    // Each of them has ended for the log as well.
+    assert!(gateway.log(3 * UNREAD_MAX as usize).await.len() > 3 * UNREAD_MAX as usize);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_some_streams_alone_has_the_time_of_each() {
+    let upstream = large_or_not().await;
+    let mut limits = Limits {
+        header_timeout: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    limits.route.stream_idle = Duration::from_millis(500);
+    let gateway = gateway_with(upstream.address, limits);
+    let mut raw = Raw::open(gateway.address, &[(WINDOW, 0)]).await;
+    for at in 0..UNREAD_MAX {
+        raw.send(ask(2 * at + 1, &request("GET", "/open/large", &[])))
+            .await;
+    }
+    for _ in 0..UNREAD_MAX {
+        let end = raw.next(&[RST_STREAM, GOAWAY]).await.unwrap();
+        assert_eq!(end.kind, RST_STREAM, "each by itself, and after its time");
+    }
+    let stream = 2 * UNREAD_MAX + 1;
+    raw.send(ask(stream, &request("GET", "/open/x", &[]))).await;
+    assert_eq!(raw.next(&[HEADERS]).await.unwrap().stream, stream);
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_ends_and_its_neighbours_go_on() {
+    let upstream = large_or_not().await;
     let mut limits = Limits::default();
     limits.route.stream_idle = Duration::from_millis(100);
     let gateway = gateway_with(upstream.address, limits);

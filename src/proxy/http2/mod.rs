@@ -8,12 +8,13 @@ mod head;
 mod lent;
 mod reply;
 mod stream;
+mod unread;
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
@@ -27,7 +28,9 @@ use super::line::deadline_after;
 use super::socket::{Peer, Socket};
 use crate::telemetry::ConnectionEnd;
 use guard::{Guard, Verdict};
+use reply::Reply;
 use stream::Visit;
+use unread::{Piece, Stuck, Unread};
 
 pub use stream::Handed;
 
@@ -63,8 +66,10 @@ struct Session<'a> {
     door: &'a Arc<Door>,
     peer: &'a Peer,
     presence: &'a Presence,
-    connection: Connection<Guard, Bytes>,
+    connection: Connection<Guard, Piece>,
     verdict: Arc<Verdict>,
+    unread: Arc<Unread>,
+    stuck: Stuck,
     streams: JoinSet<()>,
     draining: bool,
     /// Since when there is no stream.
@@ -73,12 +78,14 @@ struct Session<'a> {
 
 /// What a connection waits for.
 enum Event {
-    Stream(Box<(Request<RecvStream>, SendResponse<Bytes>)>),
+    Stream(Box<(Request<RecvStream>, SendResponse<Piece>)>),
     StreamEnded,
     Drain,
     Idle,
     Broken(h2::Error),
     Verdict(ConnectionEnd),
+    /// There is more that nobody takes, or the time to take it is over.
+    Unread,
     Over,
 }
 
@@ -100,6 +107,7 @@ pub async fn serve(
     let Ok(Ok(connection)) = timeout(limits.header_timeout, handshake).await else {
         return;
     };
+    let stuck = Stuck::new(limits.header_timeout);
     drop(regime);
     let session = Session {
         door,
@@ -107,6 +115,8 @@ pub async fn serve(
         presence,
         connection,
         verdict,
+        unread: Arc::default(),
+        stuck,
         streams: JoinSet::new(),
         draining: false,
         quiet: Instant::now(),
@@ -168,11 +178,12 @@ impl Session<'_> {
                     }
                     return None;
                 }
-                Event::Idle => return Some(Reason::NO_ERROR),
-                Event::Verdict(why) => {
-                    self.count(why);
-                    return Some(Reason::ENHANCE_YOUR_CALM);
+                Event::Idle if self.draining || !self.unread.is_any() => {
+                    return Some(Reason::NO_ERROR);
                 }
+                Event::Unread if !self.stuck.is_over(&self.unread) => {}
+                Event::Idle | Event::Unread => return Some(self.blame(ConnectionEnd::Unread)),
+                Event::Verdict(why) => return Some(self.blame(why)),
             }
         }
     }
@@ -180,6 +191,7 @@ impl Session<'_> {
     async fn event(&mut self) -> Event {
         let idle = self.streams.is_empty();
         let until = self.quiet_until();
+        let stuck = self.stuck.until(&self.unread);
         tokio::select! {
             biased;
             Some(_ended) = self.streams.join_next() => Event::StreamEnded,
@@ -191,22 +203,29 @@ impl Session<'_> {
             why = self.verdict.until_found() => Event::Verdict(why),
             () = self.presence.until_draining(), if !self.draining => Event::Drain,
             () = sleep_until(until), if idle => Event::Idle,
+            () = self.unread.until_many() => Event::Unread,
+            () = sleep_until(stuck.unwrap_or(until)), if stuck.is_some() => Event::Unread,
         }
     }
 
-    /// How long a connection without streams stays; while the gateway drains, as long as it takes to say so.
+    /// How long a connection without streams stays: as long as one may be idle, or as a client may take to read what it
+    /// still has to; while the gateway drains, as long as it takes to say so.
     fn quiet_until(&self) -> Instant {
+        let regime = self.door.regime.load();
+        let limits = &regime.rules.limits;
         let limit = if self.draining {
             LAST_WORD
+        } else if self.unread.is_any() {
+            limits.route.stream_idle
         } else {
-            self.door.regime.load().rules.limits.keep_alive
+            limits.keep_alive
         };
         self.quiet
             .checked_add(limit)
             .unwrap_or_else(|| deadline_after(limit))
     }
 
-    fn begin(&mut self, (request, mut respond): (Request<RecvStream>, SendResponse<Bytes>)) {
+    fn begin(&mut self, (request, mut respond): (Request<RecvStream>, SendResponse<Piece>)) {
         let streams = self.door.regime.load().rules.limits.streams;
         // Streams that are over for the client may not be for us yet, but not more than there may be.
         if self.streams.len() >= streams.saturating_mul(2) {
@@ -214,8 +233,14 @@ impl Session<'_> {
             return;
         }
         let (door, peer) = (Arc::clone(self.door), self.peer.clone());
-        self.streams
-            .spawn(Visit::serve(door, peer, request, respond));
+        let reply = Reply::new(respond, Arc::clone(&self.unread));
+        self.streams.spawn(Visit::serve(door, peer, request, reply));
+    }
+
+    /// Counts why the connection ends, and says what the client is told.
+    fn blame(&self, why: ConnectionEnd) -> Reason {
+        self.count(why);
+        Reason::ENHANCE_YOUR_CALM
     }
 
     fn count(&self, why: ConnectionEnd) {

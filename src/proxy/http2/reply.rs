@@ -3,6 +3,7 @@
 //! It sends what it is given as fast as the client takes it. Knows no request.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,8 +11,10 @@ use h2::server::SendResponse;
 use h2::{Error, Reason, SendStream};
 use http::Response;
 
+use super::unread::{Piece, Share, Unread, Waiting};
+
 /// Most bytes that a stream asks room for at once.
-const PIECE: usize = 16 * 1024;
+const ROOM: usize = 16 * 1024;
 
 /// Bytes of an answer that the library keeps for a client without room for them: a small answer is over for us at once,
 /// and an exchange costs twenty times as much as what is kept of it.
@@ -20,19 +23,23 @@ const KEPT: usize = 4 * 1024;
 /// See the head of this file.
 #[derive(Debug)]
 pub struct Reply {
-    respond: SendResponse<Bytes>,
-    sending: Option<SendStream<Bytes>>,
+    respond: SendResponse<Piece>,
+    sending: Option<SendStream<Piece>>,
+    share: Arc<Share>,
+    waiting: Option<Waiting>,
     has_ended: bool,
     /// Bytes that may still be sent whether there is room or not.
     kept: usize,
 }
 
 impl Reply {
-    /// Nothing was sent yet.
-    pub fn new(respond: SendResponse<Bytes>) -> Self {
+    /// Nothing was sent yet. What the client leaves of it is counted there.
+    pub fn new(respond: SendResponse<Piece>, unread: Arc<Unread>) -> Self {
         Self {
             respond,
             sending: None,
+            share: Share::new(unread),
+            waiting: None,
             has_ended: false,
             kept: KEPT,
         }
@@ -77,21 +84,32 @@ impl Reply {
             return Poll::Ready(Err(Reason::STREAM_CLOSED.into()));
         };
         let mut room = bytes.len();
-        if let Some(left) = self.kept.checked_sub(room) {
+        let is_kept = self.kept.checked_sub(room);
+        if let Some(left) = is_kept {
             self.kept = left;
         } else {
-            sending.reserve_capacity(bytes.len().min(PIECE));
+            sending.reserve_capacity(bytes.len().min(ROOM));
             room = sending.capacity();
             while room == 0 {
                 match sending.poll_capacity(cx) {
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending => {
+                        self.waiting
+                            .get_or_insert_with(|| Waiting::new(&self.share));
+                        return Poll::Pending;
+                    }
                     Poll::Ready(None) => return Poll::Ready(Err(Reason::STREAM_CLOSED.into())),
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                     Poll::Ready(Some(Ok(more))) => room = more,
                 }
             }
         }
-        let piece = bytes.split_to(room.min(bytes.len()));
+        let mut piece = bytes.split_to(room.min(bytes.len()));
+        if is_kept.is_some() {
+            // Of its own: as it comes from the upstream, it holds all of a buffer of 64 KiB.
+            piece = Bytes::copy_from_slice(&piece);
+        }
+        let piece = Piece::new(piece, &self.share);
+        self.waiting = None;
         let end = end && bytes.is_empty();
         self.has_ended = end;
         Poll::Ready(sending.send_data(piece, end))
@@ -121,6 +139,7 @@ impl Reply {
     /// Ends the stream, and forgets what is still to be sent.
     pub fn reset(&mut self, reason: Reason) {
         self.has_ended = true;
+        self.waiting = None;
         match &mut self.sending {
             Some(sending) => sending.send_reset(reason),
             None => self.respond.send_reset(reason),

@@ -6,9 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use h2::RecvStream;
-use h2::server::SendResponse;
 use http::Request;
 use pingora::apps::HttpServerApp as _;
 use pingora::protocols::http::ServerSession;
@@ -48,12 +46,7 @@ impl Drop for Visit {
 
 impl Visit {
     /// Serves a stream until it ends.
-    pub async fn serve(
-        door: Arc<Door>,
-        peer: Peer,
-        request: Request<RecvStream>,
-        respond: SendResponse<Bytes>,
-    ) {
+    pub async fn serve(door: Arc<Door>, peer: Peer, request: Request<RecvStream>, reply: Reply) {
         let started = Instant::now();
         let regime = door.regime.load_full();
         let place = door
@@ -69,7 +62,7 @@ impl Visit {
         ));
         exchange.trust(&peer);
         let visit = Self { door, place, line };
-        visit.request(request, Reply::new(respond), exchange).await;
+        visit.request(request, reply, exchange).await;
     }
 
     async fn request(

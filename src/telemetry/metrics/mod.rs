@@ -65,6 +65,8 @@ pub enum ConnectionEnd {
     Flood,
     /// It broke the protocol.
     Protocol,
+    /// It did not take what it had asked for.
+    Unread,
 }
 
 impl ConnectionEnd {
@@ -73,6 +75,7 @@ impl ConnectionEnd {
             Self::SlowHead => "slow_head",
             Self::Flood => "flood",
             Self::Protocol => "protocol",
+            Self::Unread => "unread",
         }
     }
 }

@@ -93,7 +93,7 @@ table! {
     CONNECTIONS = "keyward_connections", Kind::Gauge, [],
         "Open connections from clients.";
     CONNECTIONS_ENDED = "keyward_connections_ended_total", Kind::Counter, ["why"],
-        "Connections of HTTP/2 that were ended for what their clients did: `slow_head`, a first frame or a header did not come in time; `flood`, more than allowed of what costs a client nothing, as resets or pings; `protocol`, a rule of the protocol was broken.";
+        "Connections of HTTP/2 that were ended for what their clients did: `slow_head`, a first frame or a header did not come in time; `flood`, more than allowed of what costs a client nothing, as resets or pings; `protocol`, a rule of the protocol was broken; `unread`, they took nothing of what they had asked for.";
     ACCESS_LOG_DROPPED = "keyward_access_log_dropped_total", Kind::Counter, [],
         "Access-log lines that were lost because the log could not be written as fast as requests came.";
     ACCESS_LOG_LEFT_OUT = "keyward_access_log_left_out_total", Kind::Counter, ["reason"],

@@ -1,0 +1,226 @@
+//! What the client of a connection was given and has not taken: on how many streams, and whether it takes anything.
+//!
+//! It ends nothing itself. Knows no frame and no request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::super::line::deadline_after;
+
+/// Streams of a connection of which a client may leave something for as long as each stream's own limits say. Whoever
+/// leaves more of them has to take something of one of them within the time for a head.
+pub const UNREAD_STREAMS: usize = 16;
+
+/// All streams of a connection.
+#[derive(Debug, Default)]
+pub struct Unread {
+    streams: AtomicUsize,
+    taken: AtomicU64,
+    many: Notify,
+}
+
+impl Unread {
+    /// Whether something is left.
+    pub fn is_any(&self) -> bool {
+        self.streams.load(Ordering::Relaxed) > 0
+    }
+
+    /// What was taken so far, where more streams are left than may be.
+    fn too_many(&self) -> Option<u64> {
+        let too_many = self.streams.load(Ordering::Relaxed) > UNREAD_STREAMS;
+        too_many.then(|| self.taken.load(Ordering::Relaxed))
+    }
+
+    /// Returns when there come to be more streams than may be left.
+    pub async fn until_many(&self) {
+        self.many.notified().await;
+    }
+}
+
+/// How long a client that leaves too many streams has taken nothing.
+#[derive(Debug)]
+pub struct Stuck {
+    limit: Duration,
+    /// What it had taken, and until when it has to take more.
+    since: Option<(u64, Instant)>,
+}
+
+impl Stuck {
+    /// That may be so long.
+    pub const fn new(limit: Duration) -> Self {
+        Self { limit, since: None }
+    }
+
+    /// Until when it has to take something, if it has to.
+    pub fn until(&mut self, unread: &Unread) -> Option<Instant> {
+        self.since = match (unread.too_many(), self.since) {
+            (None, _) => None,
+            (Some(now), Some((then, until))) if now == then => Some((then, until)),
+            (Some(now), _) => Some((now, deadline_after(self.limit))),
+        };
+        self.since.map(|(_, until)| until)
+    }
+
+    /// Whether that moment has passed.
+    pub fn is_over(&mut self, unread: &Unread) -> bool {
+        let until = self.until(unread);
+        until.is_some_and(|until| until <= Instant::now())
+    }
+}
+
+/// One stream: what is left of it, in bytes; one that waits for room counts as having one more.
+#[derive(Debug)]
+pub struct Share {
+    of: Arc<Unread>,
+    left: AtomicUsize,
+}
+
+impl Share {
+    /// Of a stream that has nothing yet.
+    pub fn new(of: Arc<Unread>) -> Arc<Self> {
+        Arc::new(Self {
+            of,
+            left: AtomicUsize::new(0),
+        })
+    }
+
+    fn give(&self, bytes: usize) {
+        if bytes > 0 && self.left.fetch_add(bytes, Ordering::Relaxed) == 0 {
+            let before = self.of.streams.fetch_add(1, Ordering::Relaxed);
+            if before == UNREAD_STREAMS {
+                self.of.many.notify_one();
+            }
+        }
+    }
+
+    fn settle(&self, bytes: usize) {
+        if bytes > 0 && self.left.fetch_sub(bytes, Ordering::Relaxed) == bytes {
+            self.of.streams.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A stream waits for room, as long as this lives.
+#[derive(Debug)]
+pub struct Waiting(Arc<Share>);
+
+impl Waiting {
+    /// From now on.
+    pub fn new(share: &Arc<Share>) -> Self {
+        share.give(1);
+        Self(Arc::clone(share))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.settle(1);
+    }
+}
+
+/// Bytes of an answer on their way through the library: whoever has them knows how many the client took.
+#[derive(Debug)]
+pub struct Piece {
+    bytes: Bytes,
+    share: Arc<Share>,
+}
+
+impl Piece {
+    /// Gives these bytes of this stream.
+    pub fn new(bytes: Bytes, share: &Arc<Share>) -> Self {
+        share.give(bytes.len());
+        Self {
+            bytes,
+            share: Arc::clone(share),
+        }
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.bytes.advance(bytes);
+        self.share.settle(bytes);
+        self.share
+            .of
+            .taken
+            .fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.share.settle(self.bytes.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(share: &Arc<Share>) -> Piece {
+        Piece::new(Bytes::from_static(b"hello"), share)
+    }
+
+    #[test]
+    fn a_stream_counts_until_all_of_it_is_taken_or_given_up() {
+        let unread = Arc::<Unread>::default();
+        let share = Share::new(Arc::clone(&unread));
+        let (mut taken, given_up) = (piece(&share), piece(&share));
+        let waiting = Waiting::new(&share);
+        drop(Piece::new(Bytes::new(), &share));
+        taken.advance(2);
+        taken.advance(3);
+        drop((taken, waiting));
+        assert!(unread.is_any());
+        drop(given_up);
+        assert!(!unread.is_any());
+        assert_eq!(unread.taken.load(Ordering::Relaxed), 5);
+    }
+
+    #[tokio::test]
+    async fn so_many_streams_may_be_left_and_one_more_is_told() {
+        let unread = Arc::<Unread>::default();
+        let left = || Waiting::new(&Share::new(Arc::clone(&unread)));
+        let mut streams: Vec<Waiting> = (0..UNREAD_STREAMS).map(|_| left()).collect();
+        assert_eq!(unread.too_many(), None);
+        streams.push(left());
+        unread.until_many().await;
+        let share = Share::new(Arc::clone(&unread));
+        piece(&share).advance(1);
+        assert_eq!(unread.too_many(), Some(1));
+        streams.pop();
+        assert_eq!(unread.too_many(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_takes_something_has_time_again() {
+        let unread = Arc::<Unread>::default();
+        let left = || Waiting::new(&Share::new(Arc::clone(&unread)));
+        let mut streams: Vec<Waiting> = (0..=UNREAD_STREAMS).map(|_| left()).collect();
+        let mut stuck = Stuck::new(Duration::from_secs(10));
+        assert!(!stuck.is_over(&unread));
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert!(!stuck.is_over(&unread));
+        piece(&Share::new(Arc::clone(&unread))).advance(1);
+        assert!(!stuck.is_over(&unread));
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert!(!stuck.is_over(&unread));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(stuck.is_over(&unread));
+        streams.pop();
+        assert_eq!(stuck.until(&unread), None);
+    }
+}
