@@ -129,7 +129,7 @@ async fn a_body_that_drips_is_cut() {
 }
 
 /// An upstream that answers at once and then goes on for as long as somebody reads.
-async fn endless() -> SocketAddr {
+pub async fn endless() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

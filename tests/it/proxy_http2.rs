@@ -11,6 +11,7 @@ use keyward::proxy::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::proxy_every_limit::endless;
 use super::support::frames::{
     CANCEL, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, NO_ERROR, PREFACE, REFUSED_STREAM,
     RST_STREAM, Raw, SETTINGS, ask, block, frame, request as fields,
@@ -280,6 +281,40 @@ async fn a_slow_body_is_not_waited_for() {
     body.send_data(Bytes::from_static(b"some"), false).unwrap();
     assert_eq!(response.await.unwrap().status(), 408);
     assert!(upstream.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_time_is_over() {
+    let limits = || {
+        let mut limits = Limits::default();
+        limits.route.total_timeout = Some(Duration::from_millis(300));
+        limits
+    };
+    // However fast it runs.
+    let gateway = limited(endless().await, limits()).start();
+    let mut client = client(&gateway).await;
+    for times in 1..=2 {
+        let (response, _) = client
+            .send_request(request("GET", "/open/x", &[]), true)
+            .unwrap();
+        let mut body = response.await.unwrap().into_body();
+        let error = loop {
+            match body.data().await.unwrap() {
+                Ok(piece) => body.flow_control().release_capacity(piece.len()).unwrap(),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.is_reset(), "{error}: the connection goes on");
+        let ended = "keyward_streams_ended_total";
+        gateway.counted(ended, f64::from(times)).await;
+    }
+    // Before an answer has begun, there is one.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = limited(silent.local_addr().unwrap(), limits()).start();
+    let mut client = self::client(&gateway).await;
+    let (head, body) = asked(&mut client, request("GET", "/open/x", &[])).await;
+    assert_eq!(head.status(), 504);
+    assert!(body.contains("upstream_timeout"), "{body}");
 }
 
 #[tokio::test]
