@@ -133,8 +133,12 @@ pub fn take_response(
     Ok(())
 }
 
-/// Whether an answer says at most once, and in a way that has one reading, where it ends. Of a length beside chunks
-/// nothing is left here: pingora 0.9.1 has dropped it, as the specification lets it.
+/// Whether an answer says at most once, and in a way that has one reading, where it ends.
+///
+/// Of a length beside chunks nothing is left here: pingora 0.9.1 has dropped it, as RFC 9112, section 6.3 lets it. Nobody
+/// can look at the raw head before: what pingora connects by itself has no seam, and a socket of our own
+/// (`VirtualSocket`) has no descriptor by which it would be pooled. The chunks alone count then, for the client as well;
+/// a connection that has more than they say, at once or later, is not used again.
 fn is_framed(response: &ResponseHeader) -> bool {
     let codings = response.headers.get_all(TRANSFER_ENCODING);
     let lengths = response.headers.get_all(CONTENT_LENGTH);

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::support::gateway::{Setup, name, request, upstream};
 use super::support::upstream::dead_address;
-use super::support::{Recorder, TestGateway};
+use super::support::{Client, Recorder, TestGateway};
 
 async fn failure(gateway: &TestGateway) -> (u16, String) {
     let answer = gateway.ask(request("GET /open/x", &[])).await;
@@ -157,6 +157,31 @@ async fn a_pooled_connection_that_died_is_replaced() {
     let gateway = Setup::new(upstream.address).start();
     for _ in 0..3 {
         assert_eq!(gateway.ask(request("GET /open/x", &[])).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn what_comes_behind_an_answer_is_nobodys_however_late() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = Setup::new(listener.local_addr().unwrap()).start();
+    let mut client = gateway.connect().await;
+    let poison = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison";
+    for framing in [
+        "content-length: 99\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\nContent-Length: 99",
+        "transfer-encoding: chunked",
+    ] {
+        client.send(request("GET /open/x", &[])).await;
+        let mut upstream = Client::over(listener.accept().await.unwrap().0);
+        upstream.head().await.unwrap();
+        let answer = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+        upstream.send(answer).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, "ok"));
+        assert_eq!(answer.headers("content-length"), [""; 0], "{framing}");
+        // The connection is idle by now, and this its end: the next request takes another one.
+        upstream.send(poison).await;
+        assert!(upstream.closed().await.is_empty(), "{framing}");
     }
 }
 
