@@ -52,7 +52,7 @@ hostile: ## what floods, slow clients and refusals cost, measured; then attacks 
 	benches/hostile/run.py --bin-dir $${CARGO_TARGET_DIR:-target}/dist
 
 differential: ## mutated requests through Keyward to real servers: each sees what was judged (ARGS="node --count 1000" …)
-	@scripts/need cargo cc cmake python3 nginx haproxy
+	@scripts/need cargo cc cmake python3 nginx haproxy node
 	cargo build --release --locked --bin keyward
 	python3 -m venv $${CARGO_TARGET_DIR:-target}/differential
 	$${CARGO_TARGET_DIR:-target}/differential/bin/pip install -q gunicorn uvicorn hypercorn aiohttp h11 httptools
