@@ -5,6 +5,10 @@
 // Says to clippy that helpers here are test code too.
 #![cfg(test)]
 
+#[path = "../it/support/frames.rs"]
+#[expect(dead_code, reason = "each of the two suites uses its part of it")]
+mod frames;
+mod http2;
 mod row;
 mod rows;
 mod upstream;
@@ -17,6 +21,9 @@ use world::World;
 
 /// What issue and outside suites expect of a table that deserves its name.
 const ROWS_MIN: usize = 400;
+
+/// The same of HTTP/2.
+const HTTP2_ROWS_MIN: usize = 250;
 
 #[test]
 fn every_request_is_refused_or_seen_as_it_was_judged() {
@@ -34,13 +41,33 @@ fn every_request_is_refused_or_seen_as_it_was_judged() {
             }
         }
     }
+    is_right(&wrong, distinct.len(), ROWS_MIN);
+    world.stop_without_keys_in_output(ROWS_MIN);
+}
+
+#[test]
+fn every_request_of_http_2_is_refused_or_seen_as_it_was_judged() {
+    let world = World::start();
+    let mut distinct = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for row in rows::http2::rows() {
+        if !distinct.insert(row.key()) {
+            continue;
+        }
+        if let Err(why) = row.run(&world) {
+            wrong.push(format!("{row}\n    {why}"));
+        }
+    }
+    is_right(&wrong, distinct.len(), HTTP2_ROWS_MIN);
+    world.stop_without_keys_in_output(HTTP2_ROWS_MIN);
+}
+
+fn is_right(wrong: &[String], rows: usize, least: usize) {
     assert!(
         wrong.is_empty(),
-        "{} of {} rows:\n{}",
+        "{} of {rows} rows:\n{}",
         wrong.len(),
-        distinct.len(),
         wrong.join("\n")
     );
-    assert!(distinct.len() >= ROWS_MIN, "only {} rows", distinct.len());
-    world.stop_without_keys_in_output();
+    assert!(rows >= least, "only {rows} rows");
 }

@@ -158,14 +158,8 @@ impl Row {
 
     /// The upstream sees this. `Host` is the usual one where no line says another.
     pub fn passes(mut self, line: &str, lines: &[&str], body: impl AsRef<[u8]>) -> Self {
-        let mut lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
-        if !lines.iter().any(|line| line.starts_with("host:")) {
-            lines.push("host: gw.test".to_owned());
-        }
-        let line = format!("{line} HTTP/1.1");
-        let body = body.as_ref().to_vec();
-        self.outcomes
-            .push(Outcome::Passed(Message { line, lines, body }));
+        let message = Message::new(line, lines, body);
+        self.outcomes.push(Outcome::Passed(message));
         self
     }
 
@@ -275,24 +269,33 @@ impl Row {
     }
 
     fn look_at_upstream(&self, world: &World) -> Result<(), String> {
-        let mut seen = world.upstream.take().into_iter();
-        for outcome in &self.outcomes {
-            let Outcome::Passed(message) = outcome else {
-                continue;
-            };
-            let found = seen.next().ok_or("the upstream saw nothing")?;
-            message.is_seen(&found, &world.key_id)?;
-        }
-        let rest: Vec<Vec<u8>> = seen.collect();
-        match rest.as_slice() {
-            [probe] if probe.starts_with(b"GET /open/probe HTTP/1.1\r\n") => Ok(()),
-            rest => {
-                let rest: Vec<String> = rest
-                    .iter()
-                    .map(|it| it.escape_ascii().to_string())
-                    .collect();
-                Err(format!("the upstream saw also: {rest:#?}"))
-            }
+        let passed = self.outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Passed(message) => Some(message),
+            Outcome::Refused(..) => None,
+        });
+        saw(world, passed)
+    }
+}
+
+/// Whether the upstream has seen these and the request that is sent after each row, and nothing else.
+pub fn saw<'a>(
+    world: &World,
+    messages: impl IntoIterator<Item = &'a Message>,
+) -> Result<(), String> {
+    let mut seen = world.upstream.take().into_iter();
+    for message in messages {
+        let found = seen.next().ok_or("the upstream saw nothing")?;
+        message.is_seen(&found, &world.key_id)?;
+    }
+    let rest: Vec<Vec<u8>> = seen.collect();
+    match rest.as_slice() {
+        [probe] if probe.starts_with(b"GET /open/probe HTTP/1.1\r\n") => Ok(()),
+        rest => {
+            let rest: Vec<String> = rest
+                .iter()
+                .map(|it| it.escape_ascii().to_string())
+                .collect();
+            Err(format!("the upstream saw also: {rest:#?}"))
         }
     }
 }
@@ -335,6 +338,19 @@ fn is_got(answer: &Answer, got: &Got, bodiless: bool) -> Result<(), String> {
 }
 
 impl Message {
+    /// Of these lines. `Host` is the usual one where no line says another.
+    pub fn new(line: &str, lines: &[&str], body: impl AsRef<[u8]>) -> Self {
+        let mut lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        if !lines.iter().any(|line| line.starts_with("host:")) {
+            lines.push("host: gw.test".to_owned());
+        }
+        Self {
+            line: format!("{line} HTTP/1.1"),
+            lines,
+            body: body.as_ref().to_vec(),
+        }
+    }
+
     /// Whether these bytes are it, up to the order of the lines.
     fn is_seen(&self, bytes: &[u8], key_id: &str) -> Result<(), String> {
         let shown = || bytes.escape_ascii().to_string();

@@ -363,18 +363,35 @@ async fn a_broken_protocol_ends_its_connection() {
     is_served(&gateway).await;
 }
 
-/// A fragment is no part of a target. The library drops it before anyone judges: nobody is told another target than the
-/// one that was judged.
+/// The library cuts a fragment off before anyone judges, so that it has to be seen in the bytes.
 #[tokio::test]
-async fn a_fragment_goes_nowhere() {
+async fn a_fragment_is_refused_however_it_is_written() {
     let upstream = Recorder::start().await;
     let gateway = gateway(upstream.address);
+    let start = block(&[GET, SCHEME, HOST]);
+    let paths: [&[u8]; 5] = [
+        b"\0\x05:path\x09/open/x#y",
+        b"\x04\x09/open/x#y",
+        // In Huffman's code, kept, and by its number.
+        &[0x44, 0x88, 0x60, 0xf5, 0x96, 0xa6, 0x3c, 0xff, 0xd7, 0xaf],
+        &[0xbe],
+        b"\0\x84\xb9\x58\xd3\x3f\x02/#",
+    ];
     let mut raw = Raw::open(gateway.address, &[]).await;
-    raw.send(ask(1, &request("GET", "/open/x#/../../any/y", &[])))
-        .await;
-    assert_eq!(raw.answer().await, Ok(200));
-    assert_eq!(upstream.one().request_line(), "GET /open/x HTTP/1.1");
-    assert_eq!(gateway.log(1).await[0]["path"], "/open/x");
+    for (at, path) in (0..).zip(paths) {
+        let block = [&start, path].concat();
+        let flags = END_HEADERS | END_STREAM;
+        raw.send(frame(HEADERS, flags, 2 * at + 1, block)).await;
+        let answer = raw.next(&[HEADERS, RST_STREAM, GOAWAY]).await.unwrap();
+        // 400, of which there is a short form.
+        assert_eq!(answer.payload.first(), Some(&0x8c), "{path:x?} {answer:?}");
+    }
+    raw.send(ask(99, &request("GET", "/open/%23", &[]))).await;
+    let answer = raw.next(&[HEADERS, RST_STREAM, GOAWAY]).await.unwrap();
+    assert_eq!(answer.payload.first(), Some(&0x88), "and nothing else");
+    assert_eq!(upstream.one().request_line(), "GET /open/%23 HTTP/1.1");
+    let line = &gateway.log(6).await[0];
+    assert_eq!(line["reason"], "malformed_request", "{line}");
 }
 
 #[tokio::test]

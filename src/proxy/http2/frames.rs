@@ -1,8 +1,11 @@
 //! Follows the frames that a client sends, and keeps the account of those that cost us more than they cost it.
 //!
-//! It sees the nine bytes at the head of each frame and nothing of what is inside. Knows no socket and no stream.
+//! It sees the nine bytes at the head of each frame, and hands header blocks on to be followed. Knows no socket and no
+//! request.
 
 use tokio::time::Instant;
+
+use super::fields::Fields;
 
 /// Bytes of a frame's head.
 const HEAD: usize = 9;
@@ -32,6 +35,10 @@ const CONTINUATION: u8 = 0x9;
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
+const WITH_PRIORITY: u8 = 0x20;
+
+/// Bytes of a priority before a header block.
+const PRIORITY_BYTES: u8 = 5;
 
 /// The account is overdrawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +71,16 @@ impl Allowance {
     }
 }
 
+/// What is around a header block in its frame.
+#[derive(Debug, Default)]
+struct Block {
+    /// Whether the number of bytes of padding is still to come.
+    is_padded: bool,
+    padding: u8,
+    /// Bytes of a priority still to come.
+    priority: u8,
+}
+
 /// Where in the client's frames a connection is.
 #[derive(Debug)]
 pub struct Frames {
@@ -78,6 +95,12 @@ pub struct Frames {
     is_data: bool,
     /// Whether a header block is open.
     in_block: bool,
+    /// The stream of the frame, and what of its payload is its header block.
+    stream: u32,
+    block: Option<Block>,
+    fields: Fields,
+    /// Streams whose path has a fragment, which nobody was told of yet.
+    cut: Vec<u32>,
     /// Whether the client's first frame has come.
     has_begun: bool,
     /// Things that were awaited and came.
@@ -100,6 +123,10 @@ impl Frames {
             left: 0,
             is_data: false,
             in_block: false,
+            stream: 0,
+            block: None,
+            fields: Fields::new(),
+            cut: Vec::new(),
             has_begun: false,
             finished: 0,
             idle: Allowance::new(IDLE_FRAMES_AT_ONCE, IDLE_FRAMES_A_SECOND),
@@ -114,6 +141,11 @@ impl Frames {
     pub fn awaited(&self) -> Option<u64> {
         let in_frame = self.have > 0 || (self.left > 0 && !self.is_data);
         (in_frame || self.in_block || !self.has_begun).then_some(self.finished)
+    }
+
+    /// The next stream whose path has a fragment.
+    pub fn next_cut(&mut self) -> Option<u32> {
+        self.cut.pop()
     }
 
     /// Bytes went to the client.
@@ -135,9 +167,11 @@ impl Frames {
         while let Some((byte, rest)) = bytes.split_first() {
             if self.left > 0 {
                 let payload = (self.left as usize).min(bytes.len());
-                bytes = bytes.get(payload..).unwrap_or_default();
+                let (payload, rest) = bytes.split_at(payload);
+                bytes = rest;
                 // No more than `left`, which is one.
-                self.left = self.left.saturating_sub(payload as u32);
+                self.left = self.left.saturating_sub(payload.len() as u32);
+                self.follow_block(payload);
                 if self.left == 0 {
                     self.came();
                 }
@@ -158,10 +192,20 @@ impl Frames {
 
     /// A whole head is there.
     fn begin(&mut self) -> Result<(), Flood> {
-        let [high, middle, low, kind, flags, ..] = self.head;
+        let [high, middle, low, kind, flags, stream @ ..] = self.head;
         self.left = u32::from_be_bytes([0, high, middle, low]);
+        self.stream = u32::from_be_bytes(stream);
         self.is_data = kind == DATA;
         let has = |flag: u8| flags & flag != 0;
+        self.block = matches!(kind, HEADERS | CONTINUATION).then(|| Block {
+            is_padded: kind == HEADERS && has(PADDED),
+            padding: 0,
+            priority: if kind == HEADERS && has(WITH_PRIORITY) {
+                PRIORITY_BYTES
+            } else {
+                0
+            },
+        });
         match kind {
             DATA => {
                 let nothing = self.left == 0 || (has(PADDED) && self.left <= PADDING_MAX);
@@ -187,8 +231,31 @@ impl Frames {
         Ok(())
     }
 
+    /// More of a frame's payload, which may be of a header block.
+    fn follow_block(&mut self, mut payload: &[u8]) {
+        let Some(block) = &mut self.block else {
+            return;
+        };
+        if block.is_padded
+            && let Some((padding, rest)) = payload.split_first()
+        {
+            (block.is_padded, block.padding) = (false, *padding);
+            payload = rest;
+        }
+        let priority = usize::from(block.priority).min(payload.len());
+        // No more than `priority`, which is one.
+        block.priority = block.priority.saturating_sub(priority as u8);
+        payload = payload.get(priority..).unwrap_or_default();
+        let padding = u32::from(block.padding).saturating_sub(self.left) as usize;
+        let fields = payload.len().saturating_sub(padding);
+        self.fields.take(payload.get(..fields).unwrap_or_default());
+    }
+
     /// A frame is whole.
     fn came(&mut self) {
+        if self.block.take().is_some() && !self.in_block && self.fields.end() {
+            self.cut.push(self.stream);
+        }
         self.has_begun = true;
         self.is_data = false;
         // A header block is awaited as one, however many frames it has.
@@ -230,8 +297,12 @@ mod tests {
     }
 
     fn begun() -> Frames {
-        let mut frames = Frames::new(0, Instant::now());
-        frames.take(&frame(SETTINGS, 0, 0), Instant::now()).unwrap();
+        begun_at(Instant::now())
+    }
+
+    fn begun_at(now: Instant) -> Frames {
+        let mut frames = Frames::new(0, now);
+        frames.take(&frame(SETTINGS, 0, 0), now).unwrap();
         frames
     }
 
@@ -304,6 +375,44 @@ mod tests {
         assert_eq!(take(&frame(PING, 0, 8)[..4]), Some(2), "part of a head");
         assert_eq!(take(&frame(PING, 0, 8)[4..]), None);
         assert_eq!(take(&frame(DATA, 0, 100)[..50]), None, "part of a body");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_path_with_a_fragment_is_found_in_its_frames() {
+        let now = Instant::now();
+        let block = b"\x04\x04/a#b";
+        let headers = |flags, payload: &[&[u8]]| {
+            let payload = payload.concat();
+            let mut bytes = frame(HEADERS, flags, payload.len());
+            bytes[HEAD..].copy_from_slice(&payload);
+            bytes
+        };
+        let padded = END_HEADERS | PADDED;
+        let begun = headers(0, &[&block[..3]]);
+        let mut rest = headers(END_HEADERS, &[&block[3..]]);
+        rest[3] = CONTINUATION;
+        let priority: &[u8] = &[0, 0, 0, 3, 9];
+        for bytes in [
+            headers(END_HEADERS, &[block]),
+            headers(padded, &[&[3], block, b"#\x04\x04"]),
+            headers(END_HEADERS | WITH_PRIORITY, &[priority, block]),
+            headers(padded | WITH_PRIORITY, &[&[1], priority, block, b"x"]),
+            [&begun[..], &rest].concat(),
+            [&begun[..], &frame(CONTINUATION, 0, 0), &rest].concat(),
+        ] {
+            for cut in 0..bytes.len() {
+                let mut frames = begun_at(now);
+                frames.take(&bytes[..cut], now).unwrap();
+                assert_eq!(frames.next_cut(), None, "{bytes:x?}");
+                frames.take(&bytes[cut..], now).unwrap();
+                assert_eq!(frames.next_cut(), Some(1), "{bytes:x?} cut at {cut}");
+                assert_eq!(frames.next_cut(), None);
+            }
+        }
+        let whole = headers(padded, &[&[4], b"\x04\x02/a", b"\x04\x02/#"]);
+        let mut frames = begun_at(now);
+        frames.take(&whole, now).unwrap();
+        assert_eq!(frames.next_cut(), None, "what is in the padding is nothing");
     }
 
     #[tokio::test(start_paused = true)]

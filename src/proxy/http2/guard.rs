@@ -5,8 +5,8 @@
 
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -28,11 +28,15 @@ const LINGER_BYTES: usize = 64 * 1024;
 /// Bytes that are read and forgotten at once.
 const FORGOTTEN: usize = 4096;
 
-/// Why a connection is to end, if it is: shared with whoever ends it.
+/// Streams with a fragment in their path that may be on their way through the library.
+const CUT_MAX: usize = 1000;
+
+/// What is wrong with a connection or with streams of it: shared with whoever ends them.
 #[derive(Debug, Default)]
 pub struct Verdict {
     why: AtomicU8,
     told: Notify,
+    cut: Mutex<Vec<u32>>,
 }
 
 const DRIPPED: u8 = 1;
@@ -50,6 +54,24 @@ impl Verdict {
             FLOODED => Some(ConnectionEnd::Flood),
             _ => None,
         }
+    }
+
+    fn find_cut(&self, stream: u32) -> std::result::Result<(), Flood> {
+        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        cut.push(stream);
+        if cut.len() > CUT_MAX {
+            Err(Flood)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether a fragment was cut off the path of this stream. Streams are asked about in their order.
+    pub fn is_cut(&self, stream: u32) -> bool {
+        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = cut.contains(&stream);
+        cut.retain(|other| *other > stream);
+        found
     }
 
     /// Returns when the connection is to end, and why.
@@ -103,6 +125,9 @@ impl Guard {
 
     fn follow(&mut self, bytes: &[u8]) -> std::result::Result<(), Flood> {
         self.frames.take(bytes, Instant::now())?;
+        while let Some(stream) = self.frames.next_cut() {
+            self.verdict.find_cut(stream)?;
+        }
         self.awaited = match (self.frames.awaited(), self.awaited) {
             (None, _) => None,
             (Some(now), Some((then, until))) if now == then => Some((then, until)),

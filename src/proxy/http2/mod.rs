@@ -2,6 +2,7 @@
 //!
 //! The library reads frames and headers; here are the bounds of a connection, and how it ends. Knows no route and no key.
 
+mod fields;
 mod frames;
 mod guard;
 mod head;
@@ -233,8 +234,10 @@ impl Session<'_> {
             return;
         }
         let (door, peer) = (Arc::clone(self.door), self.peer.clone());
+        let is_cut = self.verdict.is_cut(respond.stream_id().as_u32());
         let reply = Reply::new(respond, Arc::clone(&self.unread));
-        self.streams.spawn(Visit::serve(door, peer, request, reply));
+        let visit = Visit::serve(door, peer, request, is_cut, reply);
+        self.streams.spawn(visit);
     }
 
     /// Counts why the connection ends, and says what the client is told.

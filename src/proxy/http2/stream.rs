@@ -4,14 +4,18 @@
 //! It decides nothing and knows no frame.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use h2::RecvStream;
 use http::Request;
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
 use pingora::apps::HttpServerApp as _;
+use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use tokio::time::timeout;
 
+use super::super::config::Limits;
 use super::super::connections::StreamPlace;
 use super::super::door::{ANSWER_TIME, Door, answer_to};
 use super::super::exchange::Exchange;
@@ -45,8 +49,14 @@ impl Drop for Visit {
 }
 
 impl Visit {
-    /// Serves a stream until it ends.
-    pub async fn serve(door: Arc<Door>, peer: Peer, request: Request<RecvStream>, reply: Reply) {
+    /// Serves a stream until it ends. `is_cut`: its path had a fragment.
+    pub async fn serve(
+        door: Arc<Door>,
+        peer: Peer,
+        request: Request<RecvStream>,
+        is_cut: bool,
+        reply: Reply,
+    ) {
         let started = Instant::now();
         let regime = door.regime.load_full();
         let place = door
@@ -62,18 +72,19 @@ impl Visit {
         ));
         exchange.trust(&peer);
         let visit = Self { door, place, line };
-        visit.request(request, reply, exchange).await;
+        visit.request(request, is_cut, reply, exchange).await;
     }
 
     async fn request(
         &self,
         request: Request<RecvStream>,
+        is_cut: bool,
         reply: Reply,
         mut exchange: Box<Exchange>,
     ) {
         let regime = Arc::clone(&exchange.regime);
         let limits = &regime.rules.limits;
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
         let RequestLine {
             text,
             method,
@@ -86,15 +97,12 @@ impl Visit {
         };
         (exchange.head, exchange.method, exchange.target) = (text, method, target);
         let trace = Trace::of(&parts.headers);
-        let refused = if self.place.is_none() {
-            Err(Malformed {
-                reason: Reason::Overloaded,
-                detail: "too many requests are open",
-            })
+        let judged = if is_cut {
+            Err(malformed("a target has no fragment"))
         } else {
-            head::judge(parts, &asked, limits)
+            self.judge(parts, &asked, &mut body, limits).await
         };
-        match refused {
+        match judged {
             Ok(mut head) => {
                 self.line.begin(Patience::before_route(&limits.route));
                 self.line.hand_over(exchange);
@@ -116,6 +124,28 @@ impl Visit {
                 refuse(reply, exchange).await;
             }
         }
+    }
+
+    /// Judges a head, and the body where it says that there is none.
+    async fn judge(
+        &self,
+        parts: Parts,
+        asked: &RequestLine,
+        body: &mut RecvStream,
+        limits: &Limits,
+    ) -> Result<RequestHeader, Malformed> {
+        if self.place.is_none() {
+            return Err(Malformed {
+                reason: Reason::Overloaded,
+                detail: "too many requests are open",
+            });
+        }
+        let head = head::judge(parts, asked, limits)?;
+        let length = head.headers.get(CONTENT_LENGTH);
+        if length.is_some_and(|length| length == "0") {
+            check_empty(body, limits.route.body_timeout).await?;
+        }
+        Ok(head)
     }
 
     /// Lends the stream to pingora and looks at what became of it.
@@ -153,6 +183,31 @@ impl Visit {
         }
         exchange.finish();
     }
+}
+
+const fn malformed(detail: &'static str) -> Malformed {
+    Malformed {
+        reason: Reason::MalformedRequest,
+        detail,
+    }
+}
+
+/// Checks that a body that was announced as empty is: of any other, the upstream notices that it is not whole.
+async fn check_empty(body: &mut RecvStream, limit: Duration) -> Result<(), Malformed> {
+    while !body.is_end_stream() {
+        match timeout(limit, body.data()).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(Ok(piece))) if piece.is_empty() => {}
+            Ok(Some(_)) => return Err(malformed("there is a body where none was announced")),
+            Err(_) => {
+                return Err(Malformed {
+                    reason: Reason::RequestTimeout,
+                    detail: "the end of an empty body did not come in time",
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Answers the refusal of an exchange and finishes it.

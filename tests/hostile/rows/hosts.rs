@@ -2,7 +2,7 @@
 
 use crate::row::{Row, raw};
 
-const REFUSED: &[&str] = &[
+pub const REFUSED: &[&str] = &[
     "",
     " ",
     "a b",
@@ -69,7 +69,7 @@ const REFUSED: &[&str] = &[
 ];
 
 /// A host as it is sent, which is how the upstream sees it.
-const SEEN: &[&str] = &[
+pub const SEEN: &[&str] = &[
     "gw.test",
     "GW.Test",
     "gw.test:80",

@@ -4,7 +4,7 @@ use crate::row::{Row, get};
 use crate::world::KEY;
 
 /// Lines that claim what they may not; none is seen by the upstream.
-const CLAIMS: &[&str] = &[
+pub const CLAIMS: &[&str] = &[
     "x-keyward-key-id: evil",
     "x-keyward-org: evil",
     "x-keyward-workspace: evil",
@@ -89,7 +89,7 @@ const CLAIMS: &[&str] = &[
 ];
 
 /// Lines that look like those and are nobody's claim.
-const OWN: &[&str] = &[
+pub const OWN: &[&str] = &[
     "x-prismeai-csrf-token: mine",
     "x-keywards: mine",
     "x-keyward: mine",

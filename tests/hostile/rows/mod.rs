@@ -5,6 +5,7 @@ mod credentials;
 mod framing;
 mod headers;
 mod hosts;
+pub mod http2;
 mod identity;
 mod lines;
 mod origins;

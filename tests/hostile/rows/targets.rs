@@ -4,7 +4,7 @@ use crate::row::{Row, get, raw};
 use crate::world::KEY;
 
 /// Paths in front of which some server would see another one. `K` may use `/public` and not `/admin`.
-const CONFUSED: &[&str] = &[
+pub const CONFUSED: &[&str] = &[
     "/public/../admin/x",
     "/public/./../admin/x",
     "/public/..",
@@ -138,7 +138,7 @@ const NO_PATHS: &[&str] = &[
 ];
 
 /// Forms of one meaning, and what is seen of them.
-const SEEN: &[(&str, &str)] = &[
+pub const SEEN: &[(&str, &str)] = &[
     ("/open/x", "/open/x"),
     ("/open/x/", "/open/x/"),
     ("/open/%78", "/open/x"),
@@ -185,7 +185,7 @@ const SEEN: &[(&str, &str)] = &[
 ];
 
 /// What even an opt-out does not let through.
-const NOT_EVEN_THERE: &[&str] = &[
+pub const NOT_EVEN_THERE: &[&str] = &[
     "/files/a%2f..%2fb",
     "/files/..%2fadmin",
     "/files/%2e%2e%2fadmin",
