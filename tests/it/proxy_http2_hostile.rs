@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use keyward::proxy::Limits;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::support::Recorder;
 use super::support::frames::{
@@ -456,8 +457,34 @@ async fn a_client_that_takes_nothing_of_many_streams_is_ended() {
         ended_for(&gateway, "unread", times + 1).await;
         is_served(&gateway).await;
     }
-    // Each of them has ended for the log as well.
-    assert!(gateway.log(3 * UNREAD_MAX as usize).await.len() > 3 * UNREAD_MAX as usize);
+    // Of each request there is a line, of those that had to wait as well; and of those of the other clients.
+    let lines = gateway.log(3 * (UNREAD_MAX as usize + 2)).await;
+    let abandoned = lines.iter().filter(|line| line["status"] == 499).count();
+    assert!(abandoned > UNREAD_MAX as usize, "{abandoned}");
+}
+
+/// A request that takes as long as it takes keeps others waiting only for a moment, and only until something was taken.
+#[tokio::test]
+async fn who_takes_what_it_asked_for_asks_as_much_as_it_likes() {
+    let upstream = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = gateway(upstream.local_addr().unwrap());
+    let mut raw = Raw::open(gateway.address, &[]).await;
+    for at in 0..50 {
+        raw.send(ask(2 * at + 1, &request("GET", "/open/x", &[])))
+            .await;
+    }
+    let (mut first, _) = upstream.accept().await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(first.read_u8().await.unwrap());
+    }
+    let answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+    first.write_all(answer).await.unwrap();
+    // All the others are there at a time.
+    let mut others = Vec::new();
+    for _ in 1..50 {
+        others.push(upstream.accept().await.unwrap());
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{COOKIE, EXPECT, HOST};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use pingora::http::RequestHeader;
 use smallvec::SmallVec;
 
@@ -34,9 +34,9 @@ pub struct Line {
 
 impl Line {
     /// What a request asks for, whatever it is worth.
-    pub fn of(parts: &Parts) -> Self {
-        let method = parts.method.as_str();
-        let target = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
+    pub fn of(method: &Method, uri: &Uri) -> Self {
+        let method = method.as_str();
+        let target = uri.path_and_query().map_or("", PathAndQuery::as_str);
         let mut text = BytesMut::with_capacity(method.len() + 1 + target.len());
         text.extend_from_slice(method.as_bytes());
         text.extend_from_slice(b" ");
@@ -163,7 +163,7 @@ fn check_expectation(headers: &HeaderMap) -> Result<(), Malformed> {
 
 #[cfg(test)]
 mod tests {
-    use http::{Method, Request};
+    use http::Request;
 
     use super::*;
 
@@ -177,7 +177,7 @@ mod tests {
 
     fn judged(uri: &str, headers: &[(&'static str, &str)]) -> Result<RequestHeader, Malformed> {
         let parts = request(uri, headers);
-        let line = Line::of(&parts);
+        let line = Line::of(&parts.method, &parts.uri);
         judge(parts, &line, &Limits::default())
     }
 
@@ -228,7 +228,7 @@ mod tests {
         }
         let mut parts = request("http://gw/a", &[]);
         parts.method = Method::CONNECT;
-        let line = Line::of(&parts);
+        let line = Line::of(&parts.method, &parts.uri);
         assert!(judge(parts, &line, &Limits::default()).is_err());
     }
 

@@ -11,6 +11,7 @@ mod reply;
 mod stream;
 mod unread;
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,7 @@ use crate::telemetry::ConnectionEnd;
 use guard::{Guard, Verdict};
 use reply::Reply;
 use stream::Visit;
-use unread::{Piece, Stuck, Unread};
+use unread::{Piece, Start, Stuck, Unread};
 
 pub use stream::Handed;
 
@@ -71,22 +72,30 @@ struct Session<'a> {
     verdict: Arc<Verdict>,
     unread: Arc<Unread>,
     stuck: Stuck,
+    start: Start,
+    /// Requests that may not begin yet.
+    held: VecDeque<Begun>,
     streams: JoinSet<()>,
     draining: bool,
     /// Since when there is no stream.
     quiet: Instant,
 }
 
+/// A stream of which the head has come.
+type Begun = (Request<RecvStream>, SendResponse<Piece>);
+
 /// What a connection waits for.
 enum Event {
-    Stream(Box<(Request<RecvStream>, SendResponse<Piece>)>),
+    Stream(Box<Begun>),
     StreamEnded,
     Drain,
     Idle,
     Broken(h2::Error),
     Verdict(ConnectionEnd),
-    /// There is more that nobody takes, or the time to take it is over.
+    /// Of what there is to take, something was taken, or more has come, or the time for it is over.
     Unread,
+    /// More may begin.
+    More,
     Over,
 }
 
@@ -118,6 +127,8 @@ pub async fn serve(
         verdict,
         unread: Arc::default(),
         stuck,
+        start: Start::new(),
+        held: VecDeque::new(),
         streams: JoinSet::new(),
         draining: false,
         quiet: Instant::now(),
@@ -149,6 +160,9 @@ fn options(limits: &Limits) -> Builder {
 impl Session<'_> {
     async fn run(mut self) {
         let farewell = self.until_over().await;
+        for (request, _) in self.held.drain(..) {
+            Visit::given_up(self.door, self.peer, &request);
+        }
         if let Some(reason) = farewell {
             self.connection.abrupt_shutdown(reason);
             let closed = poll_fn(|cx| self.connection.poll_closed(cx));
@@ -164,8 +178,9 @@ impl Session<'_> {
     /// Serves until the connection is over, or has to be ended for this reason.
     async fn until_over(&mut self) -> Option<Reason> {
         loop {
+            self.begin();
             match self.event().await {
-                Event::Stream(begun) => self.begin(*begun),
+                Event::Stream(begun) => self.take(*begun),
                 Event::StreamEnded => self.quiet = Instant::now(),
                 Event::Drain => {
                     self.draining = true;
@@ -182,7 +197,8 @@ impl Session<'_> {
                 Event::Idle if self.draining || !self.unread.is_any() => {
                     return Some(Reason::NO_ERROR);
                 }
-                Event::Unread if !self.stuck.is_over(&self.unread) => {}
+                Event::More => {}
+                Event::Unread if !self.stuck.is_over(&self.unread, self.held.len()) => {}
                 Event::Idle | Event::Unread => return Some(self.blame(ConnectionEnd::Unread)),
                 Event::Verdict(why) => return Some(self.blame(why)),
             }
@@ -190,9 +206,11 @@ impl Session<'_> {
     }
 
     async fn event(&mut self) -> Event {
-        let idle = self.streams.is_empty();
+        let held = self.held.len();
+        let idle = self.streams.is_empty() && held == 0;
         let until = self.quiet_until();
-        let stuck = self.stuck.until(&self.unread);
+        let stuck = self.stuck.until(&self.unread, held);
+        let more = self.start.more_at(held);
         tokio::select! {
             biased;
             Some(_ended) = self.streams.join_next() => Event::StreamEnded,
@@ -204,8 +222,9 @@ impl Session<'_> {
             why = self.verdict.until_found() => Event::Verdict(why),
             () = self.presence.until_draining(), if !self.draining => Event::Drain,
             () = sleep_until(until), if idle => Event::Idle,
-            () = self.unread.until_many() => Event::Unread,
+            () = self.unread.until_changed() => Event::Unread,
             () = sleep_until(stuck.unwrap_or(until)), if stuck.is_some() => Event::Unread,
+            () = sleep_until(more.unwrap_or(until)), if more.is_some() => Event::More,
         }
     }
 
@@ -226,18 +245,29 @@ impl Session<'_> {
             .unwrap_or_else(|| deadline_after(limit))
     }
 
-    fn begin(&mut self, (request, mut respond): (Request<RecvStream>, SendResponse<Piece>)) {
+    fn take(&mut self, (request, mut respond): Begun) {
         let streams = self.door.regime.load().rules.limits.streams;
+        let open = self.streams.len().saturating_add(self.held.len());
         // Streams that are over for the client may not be for us yet, but not more than there may be.
-        if self.streams.len() >= streams.saturating_mul(2) {
+        if open >= streams.saturating_mul(2) {
             respond.send_reset(Reason::REFUSED_STREAM);
             return;
         }
-        let (door, peer) = (Arc::clone(self.door), self.peer.clone());
-        let is_cut = self.verdict.is_cut(respond.stream_id().as_u32());
-        let reply = Reply::new(respond, Arc::clone(&self.unread));
-        let visit = Visit::serve(door, peer, request, is_cut, reply);
-        self.streams.spawn(visit);
+        self.held.push_back((request, respond));
+    }
+
+    /// Begins what may begin.
+    fn begin(&mut self) {
+        while self.start.may_begin(self.streams.len(), &self.unread) {
+            let Some((request, respond)) = self.held.pop_front() else {
+                return;
+            };
+            let (door, peer) = (Arc::clone(self.door), self.peer.clone());
+            let is_cut = self.verdict.is_cut(respond.stream_id().as_u32());
+            let reply = Reply::new(respond, Arc::clone(&self.unread));
+            let visit = Visit::serve(door, peer, request, is_cut, reply);
+            self.streams.spawn(visit);
+        }
     }
 
     /// Counts why the connection ends, and says what the client is told.

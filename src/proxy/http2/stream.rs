@@ -75,6 +75,20 @@ impl Visit {
         visit.request(request, is_cut, reply, exchange).await;
     }
 
+    /// Counts and logs a request whose connection ended before it began.
+    pub fn given_up(door: &Door, peer: &Peer, request: &Request<RecvStream>) {
+        let (regime, line) = (door.regime.load_full(), Arc::default());
+        let client = peer.client.clone();
+        let mut exchange = Exchange::begin(regime, line, client, Instant::now());
+        exchange.trust(peer);
+        let asked = RequestLine::of(request.method(), request.uri());
+        (exchange.head, exchange.method, exchange.target) =
+            (asked.text, asked.method, asked.target);
+        exchange.trace = Some(Trace::of(request.headers()));
+        exchange.client_left = true;
+        exchange.finish();
+    }
+
     async fn request(
         &self,
         request: Request<RecvStream>,
@@ -89,7 +103,7 @@ impl Visit {
             text,
             method,
             target,
-        } = RequestLine::of(&parts);
+        } = RequestLine::of(&parts.method, &parts.uri);
         let asked = RequestLine {
             text: text.clone(),
             method: method.clone(),

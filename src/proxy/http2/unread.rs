@@ -1,6 +1,7 @@
-//! What the client of a connection was given and has not taken: on how many streams, and whether it takes anything.
+//! What the client of a connection was given and has not taken: on how many streams, and whether it takes anything; and
+//! how many requests at a time a client has that has not taken anything yet.
 //!
-//! It ends nothing itself. Knows no frame and no request.
+//! It begins and ends nothing itself. Knows no frame and no request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,12 +17,19 @@ use super::super::line::deadline_after;
 /// leaves more of them has to take something of one of them within the time for a head.
 pub const UNREAD_STREAMS: usize = 16;
 
+/// Requests at a time of a client that has not taken a byte of any answer yet, and of which so many are not left either.
+/// An exchange costs twenty times as much as what is kept of a small answer.
+const FIRST_STREAMS: usize = 8;
+
+/// How long they may take to be answered, before there may be twice as many.
+const FIRST_TIME: Duration = Duration::from_secs(1);
+
 /// All streams of a connection.
 #[derive(Debug, Default)]
 pub struct Unread {
     streams: AtomicUsize,
     taken: AtomicU64,
-    many: Notify,
+    changed: Notify,
 }
 
 impl Unread {
@@ -30,15 +38,17 @@ impl Unread {
         self.streams.load(Ordering::Relaxed) > 0
     }
 
-    /// What was taken so far, where more streams are left than may be.
-    fn too_many(&self) -> Option<u64> {
-        let too_many = self.streams.load(Ordering::Relaxed) > UNREAD_STREAMS;
+    /// What was taken so far, where more streams are left than may be. `held`: those that wait to begin.
+    fn too_many(&self, held: usize) -> Option<u64> {
+        let left = self.streams.load(Ordering::Relaxed);
+        let waited_for = if left < FIRST_STREAMS { 0 } else { held };
+        let too_many = left.saturating_add(waited_for) > UNREAD_STREAMS;
         too_many.then(|| self.taken.load(Ordering::Relaxed))
     }
 
-    /// Returns when there come to be more streams than may be left.
-    pub async fn until_many(&self) {
-        self.many.notified().await;
+    /// Returns when something was taken for the first time, or so many streams are left that it matters.
+    pub async fn until_changed(&self) {
+        self.changed.notified().await;
     }
 }
 
@@ -57,8 +67,8 @@ impl Stuck {
     }
 
     /// Until when it has to take something, if it has to.
-    pub fn until(&mut self, unread: &Unread) -> Option<Instant> {
-        self.since = match (unread.too_many(), self.since) {
+    pub fn until(&mut self, unread: &Unread, held: usize) -> Option<Instant> {
+        self.since = match (unread.too_many(held), self.since) {
             (None, _) => None,
             (Some(now), Some((then, until))) if now == then => Some((then, until)),
             (Some(now), _) => Some((now, deadline_after(self.limit))),
@@ -67,9 +77,47 @@ impl Stuck {
     }
 
     /// Whether that moment has passed.
-    pub fn is_over(&mut self, unread: &Unread) -> bool {
-        let until = self.until(unread);
+    pub fn is_over(&mut self, unread: &Unread, held: usize) -> bool {
+        let until = self.until(unread, held);
         until.is_some_and(|until| until <= Instant::now())
+    }
+}
+
+/// How many requests at a time may begin.
+#[derive(Debug)]
+pub struct Start {
+    running: usize,
+    more: Option<Instant>,
+}
+
+impl Start {
+    /// On a new connection.
+    pub const fn new() -> Self {
+        Self {
+            running: FIRST_STREAMS,
+            more: None,
+        }
+    }
+
+    /// Whether one more may begin beside these.
+    pub fn may_begin(&self, running: usize, unread: &Unread) -> bool {
+        let left = unread.streams.load(Ordering::Relaxed);
+        unread.taken.load(Ordering::Relaxed) > 0 || (running < self.running && left < FIRST_STREAMS)
+    }
+
+    /// When there may be more at a time, if any wait for that.
+    pub fn more_at(&mut self, held: usize) -> Option<Instant> {
+        let now = Instant::now();
+        if self.more.is_some_and(|more| more <= now) {
+            self.running = self.running.saturating_mul(2);
+            self.more = None;
+        }
+        if held == 0 {
+            self.more = None;
+        } else {
+            self.more.get_or_insert_with(|| deadline_after(FIRST_TIME));
+        }
+        self.more
     }
 }
 
@@ -92,8 +140,8 @@ impl Share {
     fn give(&self, bytes: usize) {
         if bytes > 0 && self.left.fetch_add(bytes, Ordering::Relaxed) == 0 {
             let before = self.of.streams.fetch_add(1, Ordering::Relaxed);
-            if before == UNREAD_STREAMS {
-                self.of.many.notify_one();
+            if before == UNREAD_STREAMS || before.saturating_add(1) == FIRST_STREAMS {
+                self.of.changed.notify_one();
             }
         }
     }
@@ -153,10 +201,10 @@ impl Buf for Piece {
     fn advance(&mut self, bytes: usize) {
         self.bytes.advance(bytes);
         self.share.settle(bytes);
-        self.share
-            .of
-            .taken
-            .fetch_add(bytes as u64, Ordering::Relaxed);
+        let taken = &self.share.of.taken;
+        if taken.fetch_add(bytes as u64, Ordering::Relaxed) == 0 {
+            self.share.of.changed.notify_one();
+        }
     }
 }
 
@@ -195,14 +243,14 @@ mod tests {
         let unread = Arc::<Unread>::default();
         let left = || Waiting::new(&Share::new(Arc::clone(&unread)));
         let mut streams: Vec<Waiting> = (0..UNREAD_STREAMS).map(|_| left()).collect();
-        assert_eq!(unread.too_many(), None);
+        assert_eq!(unread.too_many(0), None);
         streams.push(left());
-        unread.until_many().await;
+        unread.until_changed().await;
         let share = Share::new(Arc::clone(&unread));
         piece(&share).advance(1);
-        assert_eq!(unread.too_many(), Some(1));
+        assert_eq!(unread.too_many(0), Some(1));
         streams.pop();
-        assert_eq!(unread.too_many(), None);
+        assert_eq!(unread.too_many(0), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -211,16 +259,39 @@ mod tests {
         let left = || Waiting::new(&Share::new(Arc::clone(&unread)));
         let mut streams: Vec<Waiting> = (0..=UNREAD_STREAMS).map(|_| left()).collect();
         let mut stuck = Stuck::new(Duration::from_secs(10));
-        assert!(!stuck.is_over(&unread));
+        assert!(!stuck.is_over(&unread, 0));
         tokio::time::advance(Duration::from_secs(9)).await;
-        assert!(!stuck.is_over(&unread));
+        assert!(!stuck.is_over(&unread, 0));
         piece(&Share::new(Arc::clone(&unread))).advance(1);
-        assert!(!stuck.is_over(&unread));
+        assert!(!stuck.is_over(&unread, 0));
         tokio::time::advance(Duration::from_secs(9)).await;
-        assert!(!stuck.is_over(&unread));
+        assert!(!stuck.is_over(&unread, 0));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(stuck.is_over(&unread));
+        assert!(stuck.is_over(&unread, 0));
         streams.pop();
-        assert_eq!(stuck.until(&unread), None);
+        assert_eq!(stuck.until(&unread, 0), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_taken_nothing_begins_little_by_little() {
+        let unread = Arc::<Unread>::default();
+        let mut start = Start::new();
+        let may = |start: &Start| (0..100).find(|at| !start.may_begin(*at, &unread));
+        assert_eq!(may(&start), Some(FIRST_STREAMS));
+        assert_eq!(start.more_at(0), None);
+        assert!(start.more_at(1).is_some());
+        tokio::time::advance(FIRST_TIME).await;
+        assert!(start.more_at(1).is_some());
+        assert_eq!(may(&start), Some(2 * FIRST_STREAMS));
+        let share = || Share::new(Arc::clone(&unread));
+        let left: Vec<Waiting> = (0..FIRST_STREAMS).map(|_| Waiting::new(&share())).collect();
+        unread.until_changed().await;
+        assert_eq!(may(&start), Some(0), "what is there is to be taken first");
+        assert_eq!(unread.too_many(UNREAD_STREAMS - FIRST_STREAMS), None);
+        assert!(unread.too_many(UNREAD_STREAMS).is_some());
+        piece(&share()).advance(1);
+        unread.until_changed().await;
+        assert_eq!(may(&start), None);
+        drop(left);
     }
 }
