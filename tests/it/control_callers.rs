@@ -485,6 +485,8 @@ fn a_key_gives_others_no_owner_but_its_own() {
     let change = |by: &str, slug: &str, patch: Value| {
         plane.with_key(by, "PATCH", &format!("{KEYS}/{slug}"), Some(patch))
     };
+    let rotate =
+        |by: &str, slug: &str| plane.with_key(by, "POST", &format!("{KEYS}/{slug}/rotate"), None);
     let bob = |key| owned(key, "user", "bob");
     for refused in [
         make(&ann, bob(key("a", &[], &[]))),
@@ -493,6 +495,9 @@ fn a_key_gives_others_no_owner_but_its_own() {
         change(&ann, "free", bob(json!({}))),
         change(&nobody, "free", json!({"ownerType": "user"})),
         change(&nobody, "bob", json!({"ownerId": "ann"})),
+        rotate(&ann, "bob"),
+        rotate(&nobody, "bob"),
+        rotate(&nobody, "ann"),
     ] {
         let details = refused.refused(403, "ForbiddenError");
         assert_eq!(details["reason"], json!("escalation"));
@@ -501,6 +506,9 @@ fn a_key_gives_others_no_owner_but_its_own() {
     for (made, status) in [
         (make(&ann, ann_s(key("a", &[], &[]))), 201),
         (make(&ann, key("b", &[], &[])), 201),
+        (rotate(&ann, "a"), 200),
+        (rotate(&ann, "free"), 200),
+        (rotate(&nobody, "b"), 200),
         (change(&ann, "free", ann_s(json!({}))), 200),
         // Who does not state the owner leaves it, and who may change the key may take it away.
         (change(&ann, "bob", json!({"name": "renamed"})), 200),

@@ -94,6 +94,8 @@ impl Command for Rotate {
             after.record.expires_at = Some(expires_at);
         }
         if let Some(authority) = actor.authority() {
+            // Whoever has the new secret is taken for the owner.
+            authority.covers_owner(after.record.owner.as_ref())?;
             authority.covers_key(&after.record.grants, after.record.expires_at)?;
         }
         let digest = SecretDigest::Blake3(self.digest);
