@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{directory, plane};
-use crate::control_support::{ADMIN, Plane};
+use crate::control_support::{ADMIN, Plane, look_into};
 
 const KEYS: &str = "/v2/orgs/acme/api-keys";
 
@@ -745,6 +745,27 @@ fn operators_see_health_readiness_and_figures() {
     ] {
         assert!(metrics.raw.contains(line), "{line} in {}", metrics.raw);
     }
+}
+
+#[test]
+fn strangers_who_ask_for_figures_make_nobody_count_the_keys_again() {
+    let plane = plane();
+    let keys = || {
+        let metrics = plane.call("GET", "/metrics", &[], None).raw;
+        let mut lines = metrics.lines();
+        let line = lines.find_map(|line| line.strip_prefix("keyward_keys "));
+        line.unwrap().to_owned()
+    };
+    plane.create("acme", new_key("one"));
+    plane.create("acme", new_key("two"));
+    assert_eq!(keys(), "2");
+    // Past the control plane, so that it shows when it looks.
+    let mut database = look_into(plane.directory());
+    database.execute("DELETE FROM secrets");
+    database.execute("DELETE FROM keys");
+    assert_eq!(keys(), "2");
+    plane.create("acme", new_key("three"));
+    assert_eq!(keys(), "1");
 }
 
 #[test]

@@ -101,6 +101,8 @@ struct Inner {
     fleet_reading: reading::Reading,
     /// The tokens by which they are known.
     token_reading: reading::Reading,
+    /// How many keys there are, and where the store stood when they were counted.
+    counted: tokio::sync::Mutex<Option<(Position, u64)>>,
     /// Whether the last write failed.
     is_failing: AtomicBool,
 }
@@ -140,6 +142,7 @@ impl Keys {
             tail: OnceLock::new(),
             fleet_reading: reading::Reading::default(),
             token_reading: reading::Reading::default(),
+            counted: tokio::sync::Mutex::default(),
             is_failing: AtomicBool::new(false),
         });
         if is_shared {
@@ -199,13 +202,23 @@ impl Keys {
         true
     }
 
-    /// How many keys there are, of all families.
+    /// How many keys there are, of all families. Strangers may ask, and counting takes longer the more there are: they are
+    /// counted once after a change, however many ask.
     ///
     /// # Errors
     /// The store failed.
     pub async fn count(&self) -> Result<u64, StoreError> {
+        let mut counted = self.0.counted.lock().await;
+        let position = self.0.head.position();
+        if let Some((at, keys)) = *counted
+            && at == position
+        {
+            return Ok(keys);
+        }
         let count = read::count(&mut self.0.store.readers().acquire().await?.conn()).await?;
-        Ok(u64::try_from(count).unwrap_or(0))
+        let keys = u64::try_from(count).unwrap_or(0);
+        *counted = Some((position, keys));
+        Ok(keys)
     }
 
     /// A page of the audit log, and whether there may be another one.
