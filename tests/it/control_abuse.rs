@@ -365,6 +365,19 @@ fn at_another_door(made: &Made) -> Vec<Stranger> {
     ]
 }
 
+impl World {
+    /// Somebody with the right credential.
+    fn whom_it_opens_to(&self, door: Door) -> &Stranger {
+        let what = match door {
+            Door::Gateway => "a gateway",
+            Door::OwnKey => "a key that manages nothing",
+            Door::Open | Door::Admin | Door::Org => "an administrator",
+        };
+        let mut all = self.strangers.iter();
+        all.find(|stranger| stranger.what == what).unwrap()
+    }
+}
+
 fn world() -> World {
     let plane = plane();
     let made = make(&plane);
@@ -528,22 +541,9 @@ fn no_credential_but_the_right_one_opens_anything() {
 #[test]
 fn the_right_credential_opens_everything() {
     let world = world();
-    let by = |what: &str| {
-        world
-            .strangers
-            .iter()
-            .find(|stranger| stranger.what == what)
-            .unwrap()
-    };
-    let gateway = by("a gateway");
-    let administrator = by("an administrator");
     for (method, pattern, door) in OPERATIONS {
-        let caller = match door {
-            Door::Gateway => gateway,
-            Door::OwnKey => by("a key that manages nothing"),
-            Door::Open | Door::Admin | Door::Org => administrator,
-        };
         let path = world.there.fill(pattern);
+        let caller = world.whom_it_opens_to(*door);
         let answer = caller.call(&world.plane, method, &path, body(method, pattern));
         // A gateway has more to say than this, and is told so.
         let expected = match (door, *pattern) {
@@ -560,6 +560,23 @@ fn the_right_credential_opens_everything() {
         let labels = format!("method=\"{method}\",route=\"{pattern}\"");
         assert!(metrics.contains(&labels), "{labels}");
     }
+}
+
+#[test]
+fn what_stands_in_a_query_and_means_nothing_is_refused_by_name() {
+    let world = world();
+    let revision = world.plane.sink.revision();
+    for (method, pattern, door) in OPERATIONS {
+        if *door == Door::Open {
+            continue;
+        }
+        let path = format!("{}?gracePeriodSeconds=60", world.there.fill(pattern));
+        let caller = world.whom_it_opens_to(*door);
+        let answer = caller.call(&world.plane, method, &path, body(method, pattern));
+        assert_eq!(answer.status, 400, "{method} {path}: {}", answer.raw);
+        assert!(answer.raw.contains("gracePeriodSeconds"), "{}", answer.raw);
+    }
+    assert_eq!(world.plane.sink.revision(), revision);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::access_error::{AccessErrorBody, AccessRefusals};
 use super::answer;
 use super::auth::administrator;
 use super::error::ApiError;
-use super::input::{Segments, Unread, moment, query};
+use super::input::{Segments, Unread, moment, no_query, query};
 use crate::authz::{KeyStatus, PermissionMode, RawGrants, Tenant, Timestamp};
 use crate::control::command::{
     AccessMap, AccessOwner, Cursor, InvalidInput, ListAccessKeys, NewKey, PatchAccessKey,
@@ -94,8 +94,10 @@ pub(super) async fn list(
 pub(super) async fn list_capabilities(
     State(api): State<Api>,
     headers: HeaderMap,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
     administrator(&api, &headers).await?;
+    no_query(&uri)?;
     let revision = api.0.keys.revision();
     let value = capabilities();
     Ok(answer::read(&Applied { value, revision }))
@@ -172,8 +174,10 @@ pub(super) async fn delete(
     State(api): State<Api>,
     Segments(id): Segments<String>,
     headers: HeaderMap,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
     let caller = administrator(&api, &headers).await?;
+    no_query(&uri)?;
     let deleted = api.0.keys.delete_key(caller, Tenant::Access, &id).await?;
     Ok(answer::gone(&api, &headers, deleted.revision).await)
 }

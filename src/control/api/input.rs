@@ -47,11 +47,21 @@ impl<S: Send + Sync> FromRequest<S> for Unread {
 }
 
 impl Unread {
-    /// The body that somebody sends who was admitted.
+    /// The body that somebody sends who was admitted, where all that is asked is in it: what stands in a query is not
+    /// passed over as if it were done.
+    ///
+    /// # Errors
+    /// There are parameters in the query, or as [`Unread::of_gateway`].
+    pub(super) async fn of_admitted(self) -> Result<Body, ApiError> {
+        no_query(self.0.uri())?;
+        self.of_gateway().await
+    }
+
+    /// The body that a gateway sends, which says in the query who it is.
     ///
     /// # Errors
     /// It is longer than [`BODY_BYTES_MAX`], or does not come to its end.
-    pub(super) async fn of_admitted(self) -> Result<Body, ApiError> {
+    pub(super) async fn of_gateway(self) -> Result<Body, ApiError> {
         if let Some(seat) = self.0.extensions().get::<Seat>() {
             seat.stay();
         }
@@ -61,8 +71,10 @@ impl Unread {
     /// The body that a stranger sends.
     ///
     /// # Errors
-    /// It is longer than [`STRANGERS_BODY_BYTES_MAX`], takes too long, or does not come to its end.
+    /// There are parameters in the query, or it is longer than [`STRANGERS_BODY_BYTES_MAX`], takes too long, or does not
+    /// come to its end.
     pub(super) async fn of_stranger(self) -> Result<Body, ApiError> {
+        no_query(self.0.uri())?;
         let body = self.up_to(STRANGERS_BODY_BYTES_MAX);
         let body = tokio::time::timeout(STRANGERS_BODY_TIME, body).await;
         body.unwrap_or_else(|_| Err(ApiError::timeout()))

@@ -137,8 +137,10 @@ pub(super) async fn delete(
     State(api): State<Api>,
     Segments((org, key)): Segments<(String, String)>,
     headers: HeaderMap,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
     let (caller, org) = admitted(&api, &headers, OrgSlug::parse(&org)).await?;
+    no_query(&uri)?;
     let deleted = api
         .0
         .keys

@@ -121,7 +121,7 @@ pub(super) async fn ack(
     body: Unread,
 ) -> Result<Response, ApiError> {
     let (token, gateway) = told(&api, &headers, &uri).await?;
-    let ack: Ack = body.of_admitted().await?.parse()?;
+    let ack: Ack = body.of_gateway().await?.parse()?;
     let (position, tag) = (ack.position()?, ack.tag);
     let acked = api.0.keys.acked(gateway, &token.name, position, tag).await;
     acked?;
@@ -136,7 +136,7 @@ pub(super) async fn usage(
     body: Unread,
 ) -> Result<Response, ApiError> {
     let (_, gateway) = told(&api, &headers, &uri).await?;
-    let report: UsageReport = body.of_admitted().await?.parse()?;
+    let report: UsageReport = body.of_gateway().await?.parse()?;
     let incarnation = parse_hex("incarnation", &report.incarnation)?;
     let sequence = report.sequence;
     let keys = &api.0.keys;

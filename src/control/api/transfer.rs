@@ -6,7 +6,7 @@
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -15,7 +15,7 @@ use super::Api;
 use super::answer;
 use super::auth::administrator;
 use super::error::{ApiError, ErrorBody, Refusals};
-use super::input::query;
+use super::input::{no_query, query};
 use super::lines::{LINE_BYTES_MAX, Line, Lines};
 use super::seats::Seat;
 use super::streamed;
@@ -184,8 +184,10 @@ pub(super) async fn export(
     State(api): State<Api>,
     seat: Option<Extension<Seat>>,
     headers: HeaderMap,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
     administrator(&api, &headers).await?;
+    no_query(&uri)?;
     let (sender, pages) = mpsc::channel(PAGES_AHEAD);
     tokio::spawn(send_pages(api.0.keys.clone(), sender));
     let seat = seat.map(|Extension(seat)| seat);

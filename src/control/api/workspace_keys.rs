@@ -50,8 +50,10 @@ pub(super) async fn fetch(
     State(api): State<Api>,
     Segments((workspace, key)): Segments<(String, String)>,
     headers: HeaderMap,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
     let (caller, workspace) = admitted(&api, &headers, WorkspaceId::parse(&workspace)).await?;
+    no_query(&uri)?;
     let tenant = Tenant::from(&workspace);
     let found = api.0.keys.key(&caller, &tenant, &key).await?;
     Ok(answer::read(&found.map(without_secret)))
@@ -121,8 +123,10 @@ pub(super) async fn delete(
     State(api): State<Api>,
     Segments((workspace, key)): Segments<(String, String)>,
     headers: HeaderMap,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
     let (caller, workspace) = admitted(&api, &headers, WorkspaceId::parse(&workspace)).await?;
+    no_query(&uri)?;
     let tenant = Tenant::from(&workspace);
     let deleted = api.0.keys.delete_key(caller, tenant, &key).await?;
     let deleted = deleted.map(Deleted::from);
