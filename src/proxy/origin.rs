@@ -201,7 +201,7 @@ fn split_outside_quotes(text: &[u8], separator: u8) -> Option<Vec<&[u8]>> {
 /// The element that says what we know of the peer.
 fn forwarded_element(peer: &Client, host: Option<&HeaderValue>) -> Option<HeaderValue> {
     let node = match peer {
-        Client::Inet(address, _) => match address.ip().to_canonical() {
+        Client::Inet(address, _) => match address.ip() {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("\"[{address}]\""),
         },

@@ -33,8 +33,9 @@ pub enum Client {
 }
 
 impl Client {
-    /// A client over TCP.
+    /// A client over TCP. A socket for both versions sees version 4 inside of version 6; the client is of version 4.
     pub fn inet(address: SocketAddr) -> Self {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let text = HeaderValue::try_from(address.ip().to_string());
         // Addresses are header values.
         Self::Inet(address, text.unwrap_or(HeaderValue::from_static("unknown")))
@@ -46,7 +47,7 @@ impl Client {
         let Self::Inet(address, _) = self else {
             return None;
         };
-        Some(match address.ip().to_canonical() {
+        Some(match address.ip() {
             IpAddr::V6(address) => {
                 IpAddr::V6((u128::from(address) & (u128::from(u64::MAX) << 64)).into())
             }
@@ -118,8 +119,6 @@ impl TrustedPeers {
 
     /// Whether whoever has this address is one of them.
     pub fn hold_address(&self, address: IpAddr) -> bool {
-        // A socket for both versions sees version 4 inside of version 6.
-        let address = address.to_canonical();
         self.networks
             .iter()
             .any(|network| network.contains(&address))
@@ -213,5 +212,47 @@ impl AsyncWrite for Socket {
 
     fn is_write_vectored(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::ListenAddr;
+    use super::*;
+
+    #[test]
+    fn version_4_inside_of_version_6_is_version_4_whoever_is_told() {
+        let inside = Client::inet("[::ffff:192.0.2.1]:8080".parse().unwrap());
+        assert_eq!(inside, Client::inet("192.0.2.1:8080".parse().unwrap()));
+        assert_eq!(inside.forwarded_for().unwrap(), "192.0.2.1");
+        let trusted = TrustedPeers {
+            unix: false,
+            networks: vec!["192.0.2.0/24".parse().unwrap()],
+        };
+        assert!(trusted.hold(&inside));
+    }
+
+    #[test]
+    fn what_a_proxy_is_trusted_with_is_not_its_clients() {
+        let every = |network: &str| TrustedPeers {
+            unix: false,
+            networks: vec![network.parse().unwrap()],
+        };
+        let listener = Arc::new(ListenerConfig {
+            trusted_identity_from: every("10.0.0.0/8"),
+            trusted_proxies: every("10.0.0.0/8"),
+            ..ListenAddr::Tcp(([127, 0, 0, 1], 0).into()).into()
+        });
+        let proxy = Peer::new(Client::inet("10.0.0.1:1".parse().unwrap()), listener);
+        assert!(proxy.trusted && proxy.is_proxy);
+        let of = |source| {
+            let peer = proxy.clone().introduced_as(source);
+            (peer.trusted, peer.is_proxy)
+        };
+        let client = |address: &str| Source::Client(address.parse().unwrap());
+        assert_eq!(of(Source::Proxy), (true, true));
+        assert_eq!(of(Source::Unknown), (false, false));
+        assert_eq!(of(client("192.0.2.1:1")), (false, false));
+        assert_eq!(of(client("10.0.0.9:1")), (true, true));
     }
 }

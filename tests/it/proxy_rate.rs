@@ -142,6 +142,19 @@ async fn clients_are_told_apart_by_address_and_all_share_a_route() {
 }
 
 #[tokio::test]
+async fn whoever_passes_without_a_key_has_the_share_of_its_address_of_a_rate_by_key() {
+    let upstream = Recorder::start().await;
+    let gateway = setup(upstream.address, rate(1, RateBy::Key)).start();
+    assert_eq!(get(&gateway, "/open/x", &[]).await.status, 200);
+    assert_eq!(get(&gateway, "/open/x", &[]).await.status, 429);
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+    let mut other = Client::over(socket.connect(gateway.address).await.unwrap());
+    other.send(request("GET /open/x", &[])).await;
+    assert_eq!(other.answer().await.status, 200);
+}
+
+#[tokio::test]
 async fn a_shadow_route_lets_pass_what_is_too_much_without_key_and_identity() {
     let upstream = Recorder::start().await;
     let gateway = setup(upstream.address, rate(1, RateBy::Key)).start();
