@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{directory, plane};
+use crate::control_gateway::{Gateway, at};
 use crate::control_support::{ADMIN, Answer, Clock, Plane, config};
 
 const KEYS: &str = "/v2/orgs/acme/api-keys";
@@ -573,24 +574,38 @@ fn a_stranger_is_refused_before_the_body_is_asked_for() {
     assert_eq!(&interim, b"HTTP/1.1 100");
 }
 
+/// Imports that may be under way at a time.
+const IMPORTS_MAX: usize = 4;
+
+#[test]
+fn no_more_is_imported_at_a_time_than_there_is_memory_for() {
+    let plane = plane();
+    let lines = format!(
+        "authorization: Bearer {ADMIN}\r\ncontent-length: 1000\r\nexpect: 100-continue\r\nconnection: close\r\n"
+    );
+    let import = head("POST", "/v1/import", &lines);
+    let begin = || {
+        let mut stream = connect(&plane);
+        stream.write_all(import.as_bytes()).unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        (stream, String::from_utf8(status.to_vec()).unwrap())
+    };
+    let under_way: Vec<_> = (0..IMPORTS_MAX).map(|_| begin()).collect();
+    assert!(under_way.iter().all(|(_, status)| status == "HTTP/1.1 100"));
+    assert_eq!(begin().1, "HTTP/1.1 429");
+}
+
 #[test]
 fn too_many_validations_are_refused_before_the_body_is_asked_for() {
     let plane = plane();
-    let path = format!("{KEYS}/validate");
     let lines = "content-length: 2\r\nexpect: 100-continue\r\nconnection: close\r\n";
-    let mut stream = connect(&plane);
-    // More at once than are let through, on one connection, whose last one has a body.
-    for _ in 0..1_000 {
-        let request = head("POST", &path, "content-length: 0\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-    }
-    stream
-        .write_all(head("POST", &path, lines).as_bytes())
-        .unwrap();
-    let mut answers = String::new();
-    stream.read_to_string(&mut answers).unwrap();
-    assert!(answers.contains("HTTP/1.1 429 "));
-    assert!(!answers.contains("HTTP/1.1 100 "));
+    let request = head("POST", &format!("{KEYS}/validate"), lines) + "{}";
+    // Of those that are let through the body is asked for.
+    let mut answers = (0..10_000).map(|_| answer_to(&plane, request.as_bytes()));
+    let refused = answers.find(|answer| !answer.starts_with("HTTP/1.1 100 "));
+    let refused = refused.expect("one that is too much");
+    assert!(refused.starts_with("HTTP/1.1 429 "), "{refused}");
 }
 
 #[test]
@@ -627,6 +642,9 @@ fn strangers_take_all_connections_and_administration_goes_on() {
     let mut interim = [0; 25];
     slow.read_exact(&mut interim).unwrap();
     assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    // And a gateway that follows, to which there is nothing to say yet.
+    let gateway = Gateway::new(plane.address, 1);
+    let mut stream = gateway.follow(at(plane.control.keys().epoch(), 2));
 
     let validate = head(
         "POST",
@@ -655,6 +673,7 @@ fn strangers_take_all_connections_and_administration_goes_on() {
     let mut answer = String::new();
     slow.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(stream.change(), (2, 3, 1));
     drop(strangers);
 }
 
@@ -703,15 +722,21 @@ fn on_a_quick_clock<T>(ask: impl AsyncFnOnce(SocketAddr) -> T) -> T {
     })
 }
 
+/// Longer than anybody is waited for, by the clock of [`on_a_quick_clock`].
+const PATIENCE: Duration = Duration::from_secs(120);
+
 #[test]
 fn whoever_dawdles_is_not_waited_for() {
     let half_a_body = "content-length: 100\r\n";
     let validate = format!("{KEYS}/validate");
+    let known = format!("authorization: Bearer {ADMIN}\r\n{half_a_body}");
     let cases = [
         (String::new(), ""),
         ("GET /healthz HTTP/1.1\r\nhost: con".to_owned(), ""),
         (head("GET", "/healthz", "").trim_end().to_owned(), ""),
         (head("POST", &validate, half_a_body) + "{", "HTTP/1.1 408 "),
+        (head("POST", KEYS, &known) + "{", "HTTP/1.1 408 "),
+        (head("POST", "/v1/import", &known) + "{", "HTTP/1.1 408 "),
         (head("GET", "/healthz", ""), "HTTP/1.1 200 "),
     ];
     on_a_quick_clock(async |address| {
@@ -720,7 +745,11 @@ fn whoever_dawdles_is_not_waited_for() {
             stream.write_all(sent.as_bytes()).await.unwrap();
             // It ends although this end keeps it open.
             let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
+            let ended = stream.read_to_string(&mut answer);
+            tokio::time::timeout(PATIENCE, ended)
+                .await
+                .unwrap()
+                .unwrap();
             assert!(answer.starts_with(expected), "{sent:?}: {answer}");
             assert_eq!(answer.is_empty(), expected.is_empty(), "{sent:?}: {answer}");
         }

@@ -147,6 +147,19 @@ fn an_import_can_be_run_again() {
 }
 
 #[test]
+fn a_secret_that_was_rotated_away_is_not_there_unchanged() {
+    let plane = plane();
+    let lines = [org_line("ci", &org_token(&plane))];
+    import(&plane, &lines);
+    let rotated = plane.admin("POST", "/v2/orgs/acme/api-keys/ci/rotate", None);
+    assert_eq!(rotated.status, 200, "{}", rotated.raw);
+    let report = import(&plane, &lines);
+    let (line, field, problem) = refusal(&report);
+    assert_eq!((line, field), (1, "token"), "{problem}");
+    assert_eq!(report["unchanged"], json!(0));
+}
+
+#[test]
 fn a_digest_is_as_good_as_the_token() {
     let plane = plane();
     let token = org_token(&plane);

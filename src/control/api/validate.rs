@@ -144,6 +144,16 @@ mod tests {
     }
 
     #[test]
+    fn clients_that_have_been_quiet_are_forgotten() {
+        const CLIENTS: u32 = 400_000;
+        let limiter = Limiter::new();
+        for client in 0..CLIENTS {
+            limiter.admits(IpAddr::V4(client.into()));
+        }
+        assert!(limiter.clients.len() < CLIENTS as usize);
+    }
+
+    #[test]
     fn addresses_of_one_ipv6_network_are_one_client() {
         let address = |text: &str| -> IpAddr { text.parse().unwrap() };
         assert_eq!(
