@@ -7,8 +7,11 @@
 const CHUNK_LINE_MAX: u32 = 4096;
 const TRAILERS_MAX: u32 = 16 * 1024;
 
-/// Most digits of a size: as many as the largest one has. Pingora takes no more, and would give up without an answer.
+/// Most digits of a size: as many as the largest number has. Pingora takes no more, and would give up without an answer.
 const SIZE_DIGITS_MAX: u32 = 16;
+
+/// Largest size. Pingora adds to it, and would give up without an answer where that overflows.
+const SIZE_MAX: u64 = u64::MAX / 2;
 
 /// A chunked body that is not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +86,8 @@ impl Framing {
     }
 }
 
-/// A scanner of chunk boundaries. Strict: lines end in CRLF, sizes are hexadecimal digits, extensions are printable.
+/// A scanner of chunk boundaries. Strict: lines end in CRLF, sizes are hexadecimal digits, extensions are printable,
+/// trailers are lines as headers are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunks {
     state: State,
@@ -105,6 +109,7 @@ enum State {
     DataLf,
     /// At the start of a trailer line, or of the empty line that ends the message.
     TrailerStart,
+    TrailerName,
     Trailer,
     TrailerLf,
     EndLf,
@@ -154,7 +159,11 @@ impl Chunks {
             (State::DataCr, b'\r') => State::DataLf,
             (State::DataLf, b'\n') => self.next_line(State::SizeStart),
             (State::TrailerStart, b'\r') => State::EndLf,
-            (State::TrailerStart | State::Trailer, b'\t' | b' '..=b'~' | 0x80..) => State::Trailer,
+            (State::TrailerName, b':') => State::Trailer,
+            (State::TrailerStart | State::TrailerName, byte) if is_name_byte(byte) => {
+                State::TrailerName
+            }
+            (State::Trailer, b'\t' | b' '..=b'~' | 0x80..) => State::Trailer,
             (State::Trailer, b'\r') => State::TrailerLf,
             (State::TrailerLf, b'\n') => State::TrailerStart,
             (State::EndLf, b'\n') => State::End,
@@ -169,7 +178,9 @@ impl Chunks {
         }
         let digit = (byte as char).to_digit(16).ok_or(InvalidChunks)?;
         let shifted = self.left.checked_mul(16).ok_or(InvalidChunks)?;
-        self.left = shifted.checked_add(u64::from(digit)).ok_or(InvalidChunks)?;
+        let size = shifted.checked_add(u64::from(digit));
+        let size = size.filter(|size| *size <= SIZE_MAX);
+        self.left = size.ok_or(InvalidChunks)?;
         Ok(State::Size)
     }
 
@@ -193,7 +204,11 @@ impl Chunks {
             return Ok(());
         }
         let max = match self.state {
-            State::TrailerStart | State::Trailer | State::TrailerLf | State::EndLf => TRAILERS_MAX,
+            State::TrailerStart
+            | State::TrailerName
+            | State::Trailer
+            | State::TrailerLf
+            | State::EndLf => TRAILERS_MAX,
             State::SizeStart
             | State::Size
             | State::Extension
@@ -210,6 +225,11 @@ impl Chunks {
             Ok(())
         }
     }
+}
+
+/// Of what names are made (RFC 9110, section 5.6.2).
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
@@ -259,6 +279,14 @@ mod tests {
             b"FFFFFFFFFFFFFFFFF\r\n",
             b"00000000000000005\r\nhello\r\n",
             b"5;\x01\r\n",
+            b"8000000000000000\r\n",
+            b"FFFFFFFFFFFFFFFF\r\n",
+            b"0\r\n x: y\r\n",
+            b"0\r\nx: y\r\n z\r\n",
+            b"0\r\nx\r\n",
+            b"0\r\n: y\r\n",
+            b"0\r\nx y: z\r\n",
+            b"0\r\n\xc3\xa9: y\r\n",
         ] {
             assert_eq!(
                 scan(&[body]),
@@ -280,7 +308,7 @@ mod tests {
     #[test]
     fn endless_lines_are_refused() {
         assert_eq!(scan(&[b"5;", &vec![b'a'; 5000]]), Err(InvalidChunks));
-        assert_eq!(scan(&[b"0\r\n", &vec![b'a'; 17_000]]), Err(InvalidChunks));
+        assert_eq!(scan(&[b"0\r\na:", &vec![b'a'; 17_000]]), Err(InvalidChunks));
         assert_eq!(scan(&[&vec![b'0'; 5000]]), Err(InvalidChunks));
     }
 

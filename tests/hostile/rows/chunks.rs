@@ -57,6 +57,21 @@ const MALFORMED: &[&[u8]] = &[
     b"0\r\nX: a\nY: b\r\n\r\n",
     b"0\r\nX: a\rY: b\r\n\r\n",
     b"0\r\nX: a\x00\r\n\r\n",
+    // A size to which nothing can be added.
+    b"ffffffffffffffff\r\nhello\r\n0\r\n\r\n",
+    b"8000000000000000\r\nhello\r\n0\r\n\r\n",
+    b"FFFFFFFFFFFFFFF0\r\nhello\r\n0\r\n\r\n",
+    // Trailers are lines as headers are.
+    b"0\r\n x: y\r\n\r\n",
+    b"0\r\nx: y\r\n z\r\n\r\n",
+    b"0\r\n\tx: y\r\n\r\n",
+    b"0\r\nx y\r\n\r\n",
+    b"0\r\nx : y\r\n\r\n",
+    b"0\r\n: y\r\n\r\n",
+    b"0\r\nx\r\n\r\n",
+    b"0\r\n(x): y\r\n\r\n",
+    b"0\r\n\xc3\xa9: y\r\n\r\n",
+    b"0\r\nGET /admin/x HTTP/1.1\r\nHost: gw.test\r\n\r\n",
 ];
 
 /// Trailers that would mean something as headers. None of them reaches the upstream.
