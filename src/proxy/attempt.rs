@@ -63,7 +63,7 @@ pub fn choose_peer(
 /// # Errors
 /// None in practice: what is written was checked or made here.
 pub fn make_request(
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     received: &RequestHeader,
     request: &mut RequestHeader,
 ) -> Result<()> {
@@ -83,6 +83,7 @@ pub fn make_request(
     if let Some(principal) = permit.principal() {
         set_identity(&mut headers, principal, &regime.rules.identity);
     }
+    let asks_to_switch = headers.contains_key(UPGRADE);
     // The spelling of names is not kept: it means nothing, and a second map of them would have to be made for it.
     let mut parts = http::Request::new(()).into_parts().0;
     parts.method = request.method.clone();
@@ -90,6 +91,7 @@ pub fn make_request(
     parts.version = request.version;
     parts.headers = headers;
     *request = RequestHeader::from(parts);
+    exchange.forward.asks_to_switch = asks_to_switch;
     match &exchange.forward_target {
         Some(target) => request.set_raw_path(target.as_bytes()),
         None => Ok(()),
@@ -107,8 +109,7 @@ pub fn take_response(
     bodiless: bool,
 ) -> Result<()> {
     let status = response.status;
-    let unasked =
-        status == StatusCode::SWITCHING_PROTOCOLS && !request.headers.contains_key(UPGRADE);
+    let unasked = status == StatusCode::SWITCHING_PROTOCOLS && !exchange.forward.asks_to_switch;
     if unasked || !is_framed(response) {
         return Err(Error::new_up(ErrorType::InvalidHTTPHeader));
     }
@@ -186,8 +187,11 @@ pub fn make_response(
         exchange.line.open_tunnel();
         select_bearer(exchange, session.req_header(), response)?;
     } else if response.status.is_informational() {
+        // It comes before the end of the body more often than not, and ends nothing.
+        session.set_close_on_response_before_downstream_finish(false);
         return Ok(());
     }
+    session.set_close_on_response_before_downstream_finish(true);
     if exchange.regime.commons.is_draining() {
         session.set_keepalive(None);
     }

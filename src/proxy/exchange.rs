@@ -108,6 +108,8 @@ pub struct Forward {
     pub upstream: Option<usize>,
     /// Whether this attempt ended in a response that is a reason to try again.
     pub again: bool,
+    /// Whether the upstream was asked to switch protocols.
+    pub asks_to_switch: bool,
 }
 
 impl Exchange {

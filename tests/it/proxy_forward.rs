@@ -311,7 +311,10 @@ async fn a_continue_passes_from_the_upstream_to_the_client() {
     assert!(client.head().await.unwrap().contains("100 Continue"));
     client.send("body").await;
     upstream.send(upstream::ok()).await;
-    assert_eq!(client.answer().await.status, 200);
+    let answer = client.answer().await;
+    assert_eq!(answer.status, 200);
+    // The exchange is over, and the connection goes on.
+    assert_eq!(answer.headers("connection"), ["keep-alive"]);
 }
 
 #[tokio::test]

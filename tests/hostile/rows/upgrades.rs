@@ -8,6 +8,7 @@ const HANDSHAKE: &[&str] = &["connection: Upgrade", "upgrade: websocket"];
 pub fn rows() -> Vec<Row> {
     let mut rows = refused();
     rows.extend(not_switched());
+    rows.extend(unasked());
     rows.extend(behind());
     rows
 }
@@ -60,6 +61,28 @@ fn not_switched() -> Vec<Row> {
         )
         .passes("POST /open/x", &["content-length: 5"], "hello")
         .then(&next),
+    ]
+}
+
+/// The upstream switches although it was not asked to.
+fn unasked() -> Vec<Row> {
+    let switch =
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    let answered = |row: Row| {
+        row.passes("GET /open/x", &[], b"")
+            .answered(switch, Got::Refused(502, "upstream_invalid"))
+    };
+    let old = |connection: &str| {
+        raw(format!(
+            "GET /open/x HTTP/1.0\r\nHost: gw.test\r\nConnection: {connection}\r\nUpgrade: websocket\r\n\r\n"
+        ))
+    };
+    vec![
+        answered(old("Upgrade")).closes(),
+        answered(old("Upgrade, keep-alive")),
+        answered(get("/open/x", &["Upgrade: websocket"])),
+        answered(get("/open/x", &["Connection: Upgrade", "Upgrade: foo"])),
+        answered(get("/open/x", &["Connection: Upgrade", "Upgrade: h2c"])),
     ]
 }
 
