@@ -17,7 +17,7 @@ pub struct Limits {
     #[schemars(range(min = 1, max = 250))]
     pub headers: usize,
     /// Bytes of a request's target.
-    #[schemars(range(min = 16, max = 65_536))]
+    #[schemars(range(min = 16, max = 65_534))]
     pub uri_bytes: Size,
     /// Bytes of a request's body.
     pub body_bytes: Size,
@@ -74,7 +74,7 @@ pub struct RouteLimits {
     #[schemars(range(min = 1, max = 250))]
     pub headers: Option<usize>,
     /// Bytes of a request's target. Not more than for all.
-    #[schemars(range(min = 16, max = 65_536))]
+    #[schemars(range(min = 16, max = 65_534))]
     pub uri_bytes: Option<Size>,
     /// Requests at a time on this route. Not more than connections of all.
     #[schemars(range(min = 1, max = 1_000_000))]
