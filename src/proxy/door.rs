@@ -38,9 +38,14 @@ use crate::authz::Reason;
 /// Bytes that are read at once while a head is awaited.
 pub(super) const HEAD_READ: usize = 4096;
 
-/// The body of a refused request is read and forgotten up to so many bytes, for so long. Then the connection closes.
+/// The body of a refused request is read and forgotten up to so many bytes, for so long, that the connection may go on.
 const DRAIN_BYTES: usize = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// A client that goes on sending when its connection ends is read up to so many bytes, for so long, and while it never
+/// pauses for the time above. Most send a body to its end before they look for an answer, and a reset would take that away.
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+const LINGER_TIME: Duration = Duration::from_secs(5);
 
 /// How long a connection that waits for a request still does when the gateway drains.
 pub(super) const LAST_WORD: Duration = Duration::from_millis(50);
@@ -415,5 +420,5 @@ pub(super) async fn close_with(mut wire: Wire, exchange: Box<Exchange>) {
 /// Closes a connection whose client may still be sending, so that it can read what it was answered.
 async fn linger(mut wire: Wire) {
     // A client that goes on sending is cut off.
-    let _cut_off = timeout(DRAIN_TIME, wire.linger(DRAIN_BYTES)).await;
+    let _cut_off = timeout(LINGER_TIME, wire.linger(LINGER_BYTES, DRAIN_TIME)).await;
 }

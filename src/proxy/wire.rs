@@ -18,7 +18,7 @@ use pingora::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::framing::{Framing, InvalidChunks};
 use super::line::{Line, Wait, Watch};
@@ -29,6 +29,9 @@ const WRITE_BUFFER: usize = 4096;
 
 /// Bytes of later requests that are taken off the socket while an exchange runs, to notice a client that leaves.
 const READ_AHEAD: usize = 1024;
+
+/// Bytes that are read to be forgotten at once.
+const FORGET_AT_ONCE: usize = 16 * 1024;
 
 /// Most bytes that are read from the socket at once.
 const READ_MAX: usize = 64 * 1024;
@@ -119,17 +122,18 @@ impl Wire {
     }
 
     /// Ends our half, then reads and forgets up to `bytes`, so that the client can read the last answer before a
-    /// reset destroys it. Returns when the client has ended too; the caller bounds the time.
-    pub async fn linger(&mut self, mut bytes: usize) {
+    /// reset destroys it. Returns when the client has ended too, or sends nothing for `silence`; the caller bounds the
+    /// whole time.
+    pub async fn linger(&mut self, mut bytes: usize, silence: Duration) {
         if self.socket.shutdown().await.is_err() {
             return;
         }
         while bytes > 0 {
             self.inbox.clear();
-            self.inbox.reserve(READ_AHEAD);
-            match self.socket.read_buf(&mut self.inbox).await {
-                Ok(0) | Err(_) => return,
-                Ok(read) => bytes = bytes.saturating_sub(read),
+            self.inbox.reserve(FORGET_AT_ONCE);
+            match timeout(silence, self.socket.read_buf(&mut self.inbox)).await {
+                Ok(Ok(read @ 1..)) => bytes = bytes.saturating_sub(read),
+                Ok(Ok(0) | Err(_)) | Err(_) => return,
             }
         }
     }

@@ -178,7 +178,7 @@ impl Row {
         // Whatever was smuggled comes to light before the next request does.
         if matches!(found, Found::Ended(_)) {
             let mut next = Client::connect(world.address(Listener::Http2));
-            next.send(b"GET /open/probe HTTP/1.1\r\nHost: probe\r\n\r\n");
+            next.send(b"GET /open/probe HTTP/1.1\r\nHost: probe\r\n\r\n")?;
             return next.answer(false).map(drop);
         }
         let probe = request("GET", "/open/probe", &[]);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 use super::upstream::Script;
 use super::wire::{Answer, Client};
 use super::world::{Listener, World};
@@ -220,7 +222,7 @@ impl Row {
         world.upstream.take();
         world.upstream.will_answer(self.script.clone());
         let mut client = Client::connect(world.address(self.to));
-        client.send(&self.sent);
+        client.send(&self.sent)?;
         for (index, outcome) in self.outcomes.iter().enumerate() {
             let bodiless = self.sent.starts_with(b"HEAD ");
             self.look_at_answer(index, outcome, &mut client, bodiless)?;
@@ -234,14 +236,9 @@ impl Row {
             client = Client::connect(world.address(Listener::Plain));
         }
         // Whatever was smuggled comes to light before the next request does, on either connection.
-        client.send(PROBE);
-        let probe = match client.answer(false) {
-            Err(_) if self.either => {
-                client = Client::connect(world.address(Listener::Plain));
-                client.send(PROBE);
-                client.answer(false)?
-            }
-            probe => probe?,
+        let probe = match probe(&mut client) {
+            Err(_) if self.either => probe(&mut Client::connect(world.address(Listener::Plain)))?,
+            probed => probed?,
         };
         if probe.status != 200 {
             return Err(format!("the next request: {probe:?}"));
@@ -261,11 +258,24 @@ impl Row {
             answer = client.answer(bodiless)?;
         }
         match (outcome, &self.got) {
-            (Outcome::Refused(status, reason), _) => is_refusal(&answer, *status, reason, bodiless),
+            (Outcome::Refused(status, reason), _) => {
+                is_refusal(&answer, *status, reason, bodiless)?;
+                self.says_what_follows(&answer, index)
+            }
             (Outcome::Passed(_), Some(got)) if index == 0 => is_got(&answer, got, bodiless),
             (Outcome::Passed(_), _) if answer.status == 200 => Ok(()),
             _ => Err(format!("{answer:?}")),
         }
+    }
+
+    /// A refusal that ends the connection says so, and no other does.
+    fn says_what_follows(&self, answer: &Answer, index: usize) -> Result<(), String> {
+        let last = index + 1 == self.outcomes.len();
+        let said = answer.header("connection") == Some("close");
+        if self.either || said == (self.closes && last) {
+            return Ok(());
+        }
+        Err(format!("`connection` is wrong: {answer:?}"))
     }
 
     fn look_at_upstream(&self, world: &World) -> Result<(), String> {
@@ -285,7 +295,7 @@ pub fn saw<'a>(
     let mut seen = world.upstream.take().into_iter();
     for message in messages {
         let found = seen.next().ok_or("the upstream saw nothing")?;
-        message.is_seen(&found, &world.key_id)?;
+        message.is_seen(&found, &world.key_ids)?;
     }
     let rest: Vec<Vec<u8>> = seen.collect();
     match rest.as_slice() {
@@ -300,11 +310,77 @@ pub fn saw<'a>(
     }
 }
 
+fn probe(client: &mut Client) -> Result<Answer, String> {
+    client.send(PROBE)?;
+    client.answer(false)
+}
+
+/// The platform's name of what is wrong, by status.
+const ERRORS: &[(u16, &str)] = &[
+    (400, "BadParameters"),
+    (401, "AuthenticationError"),
+    (403, "ForbiddenError"),
+    (404, "ObjectNotFound"),
+    (405, "MethodNotAllowed"),
+    (408, "TimeoutError"),
+    (413, "PayloadTooLarge"),
+    (414, "BadParameters"),
+    (417, "BadParameters"),
+    (429, "TooManyRequests"),
+    (431, "BadParameters"),
+    (502, "BadGateway"),
+    (503, "ServiceUnavailable"),
+    (504, "TimeoutError"),
+];
+
+/// Whether it is this refusal, whole: its body, and every line that its status demands.
 fn is_refusal(answer: &Answer, status: u16, reason: &str, bodiless: bool) -> Result<(), String> {
-    let said = bodiless || answer.reason().as_deref() == Some(reason);
-    let stored = answer.header("cache-control") != Some("no-store");
-    if answer.status != status || !said || stored {
-        return Err(format!("instead of {status} {reason}: {answer:?}"));
+    let wrong = |what: &str| Err(format!("instead of {status} {reason}: {what}: {answer:?}"));
+    if answer.status != status {
+        return wrong("the status");
+    }
+    let plain = [
+        ("cache-control", "no-store"),
+        ("content-type", "application/json"),
+    ];
+    for (name, value) in plain {
+        if answer.header(name) != Some(value) {
+            return wrong(name);
+        }
+    }
+    let demanded: &[&str] = match status {
+        401 => &["www-authenticate"],
+        405 => &["allow"],
+        429 => &[
+            "retry-after",
+            "ratelimit-limit",
+            "ratelimit-remaining",
+            "ratelimit-reset",
+        ],
+        503 => &["retry-after"],
+        _ => &[],
+    };
+    let always = [
+        "date",
+        "content-length",
+        "connection",
+        "x-correlation-id",
+        "traceparent",
+    ];
+    for name in demanded.iter().chain(&always) {
+        if answer.header(name).is_none() {
+            return wrong(name);
+        }
+    }
+    if bodiless {
+        return Ok(());
+    }
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let error = ERRORS.iter().find(|(known, _)| *known == status);
+    let named = error.is_some_and(|(_, error)| body["error"] == *error);
+    let needed = status != 403 || !body["details"]["needed"].is_null();
+    if !named || !needed || !body["message"].is_string() || body["details"]["reason"] != reason {
+        return wrong("the body");
     }
     Ok(())
 }
@@ -352,7 +428,7 @@ impl Message {
     }
 
     /// Whether these bytes are it, up to the order of the lines.
-    fn is_seen(&self, bytes: &[u8], key_id: &str) -> Result<(), String> {
+    fn is_seen(&self, bytes: &[u8], key_ids: &[(&str, String)]) -> Result<(), String> {
         let shown = || bytes.escape_ascii().to_string();
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
         let end = end.ok_or_else(shown)?;
@@ -375,7 +451,7 @@ impl Message {
             }
         }
         found.sort();
-        let expected = self.all_lines(key_id);
+        let expected = self.all_lines(key_ids);
         if line != self.line || found != expected || bytes[end + 4..] != self.body {
             let expected = [std::slice::from_ref(&self.line), expected.as_slice()].concat();
             let body = self.body.escape_ascii();
@@ -384,7 +460,7 @@ impl Message {
         Ok(())
     }
 
-    fn all_lines(&self, key_id: &str) -> Vec<String> {
+    fn all_lines(&self, key_ids: &[(&str, String)]) -> Vec<String> {
         let host = self
             .lines
             .iter()
@@ -399,7 +475,9 @@ impl Message {
         let own = own.map(|line| line.replace("{host}", host));
         let mut lines: Vec<String> = self.lines.iter().cloned().chain(own).collect();
         for line in &mut lines {
-            *line = line.replace("{key_id}", key_id);
+            for (place, id) in key_ids {
+                *line = line.replace(place, id);
+            }
         }
         // A line that a row states to be absent.
         lines.retain(|line| !line.ends_with(": {none}"));

@@ -32,12 +32,6 @@ impl Answer {
         assert!(found.next().is_none(), "{name} twice: {self:?}");
         value
     }
-
-    /// The reason of a refusal of the gateway's own.
-    pub fn reason(&self) -> Option<String> {
-        let body: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
-        Some(body.pointer("/details/reason")?.as_str()?.to_owned())
-    }
 }
 
 impl Client {
@@ -51,9 +45,11 @@ impl Client {
         }
     }
 
-    /// Sends as much as the other side takes: it may refuse and close in the middle.
-    pub fn send(&mut self, bytes: &[u8]) {
-        let _closed = self.stream.write_all(bytes);
+    /// Sends all of it. Whoever refuses in the middle must take what is on its way, or the answer may be lost.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.stream
+            .write_all(bytes)
+            .map_err(|error| format!("not all was taken: {error}"))
     }
 
     /// The next answer; `Err` says what came instead. `bodiless`: the request was a HEAD.
@@ -146,7 +142,10 @@ impl Client {
             match self.stream.read(&mut bytes) {
                 Ok(0) => return Ok(false),
                 Ok(read) => self.buffer.extend_from_slice(&bytes[..read]),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                    let rest = self.buffer.escape_ascii();
+                    return Err(format!("reset after: {rest}"));
+                }
                 Err(error) => {
                     let rest = self.buffer.escape_ascii();
                     return Err(format!("nothing came ({error}) after: {rest}"));

@@ -47,8 +47,8 @@ pub struct World {
     listeners: Vec<SocketAddr>,
     output: Vec<Collected>,
     pub upstream: Upstream,
-    /// What the gateway calls [`KEY`].
-    pub key_id: String,
+    /// What the gateway calls [`KEY`] and [`WORKSPACE_KEY`], by what stands for it in a row.
+    pub key_ids: [(&'static str, String); 2],
     _data: TempDir,
 }
 
@@ -73,11 +73,11 @@ impl World {
             listeners: listeners.map(|address| address.parse().unwrap()).collect(),
             output: vec![stdout, stderr],
             upstream,
-            key_id: String::new(),
+            key_ids: Default::default(),
             _data: data,
         };
         let control = ready["control"].as_str().unwrap().parse().unwrap();
-        world.key_id = make_keys(control);
+        world.key_ids = make_keys(control);
         world
     }
 
@@ -121,8 +121,8 @@ fn command(upstream: &Upstream, data: &Path) -> Command {
     command
 }
 
-/// Makes the keys, and says what the first is called.
-fn make_keys(control: SocketAddr) -> String {
+/// Makes the keys, and says what those are called that the upstream is told of.
+fn make_keys(control: SocketAddr) -> [(&'static str, String); 2] {
     let rule = json!([{ "action": "read", "subject": "pages", "conditions": { "id": "p1" } }]);
     let lines = [
         json!({ "family": "org", "org": "acme", "slug": "one", "name": "One", "token": KEY,
@@ -134,9 +134,14 @@ fn make_keys(control: SocketAddr) -> String {
     let body = lines.map(|line| line.to_string()).join("\n");
     let made = administer(control, "POST", "/v1/import", &body);
     assert_eq!(made["created"], 3, "{made}");
-    let keys = administer(control, "GET", "/v2/orgs/acme/api-keys?sort=slug", "");
-    let id = keys.pointer("/results/0/id").and_then(Value::as_str);
-    id.unwrap_or_else(|| panic!("{keys}")).to_owned()
+    let id = |target: &str, place: &str| {
+        let keys = administer(control, "GET", target, "");
+        let id = keys.pointer(place).and_then(Value::as_str);
+        id.unwrap_or_else(|| panic!("{keys}")).to_owned()
+    };
+    let org = id("/v2/orgs/acme/api-keys?sort=slug", "/results/0/id");
+    let workspace = id("/v2/workspaces/w1/security/apikeys", "/0/apiKey");
+    [("{key_id}", org), ("{workspace_key_id}", workspace)]
 }
 
 fn administer(control: SocketAddr, method: &str, target: &str, body: &str) -> Value {
@@ -148,7 +153,7 @@ fn administer(control: SocketAddr, method: &str, target: &str, body: &str) -> Va
              Content-Length: {length}\r\n\r\n{body}"
         )
         .as_bytes(),
-    );
+    ).unwrap();
     let answer = client.answer(false).unwrap();
     serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("{answer:?}"))
 }

@@ -239,7 +239,22 @@ fn stripped() -> Vec<Row> {
 
 fn other_families() -> Vec<Row> {
     let key = header(WORKSPACE_KEY);
+    let seen = [
+        "x-keyward-family: workspace",
+        "x-keyward-key-id: {workspace_key_id}",
+        "x-keyward-workspace: w1",
+    ];
     vec![
+        get("/v2/workspaces/w1/pages/p1", &[&key]).passes(
+            "GET /v2/workspaces/w1/pages/p1",
+            &seen,
+            b"",
+        ),
+        get("/v2/workspaces/%771/pages/%701?%zz", &[&key]).passes(
+            "GET /v2/workspaces/w1/pages/p1?%zz",
+            &seen,
+            b"",
+        ),
         get("/v2/workspaces/w2/pages/p1", &[&key]).refused_open(403, "workspace_mismatch"),
         get("/v2/workspaces/w1/pages/p2", &[&key]).refused_open(403, "no_matching_rule"),
         get("/v2/workspaces/W1/pages/p1", &[&key]).refused_open(403, "workspace_mismatch"),

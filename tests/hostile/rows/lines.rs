@@ -1,6 +1,6 @@
 //! Request lines: methods, spaces, versions, what is no request at all.
 
-use crate::row::{Row, get, raw, request};
+use crate::row::{Row, get, post, raw, request};
 
 const MALFORMED: &[&str] = &[
     "GET  /open/x HTTP/1.1",
@@ -100,6 +100,78 @@ pub fn rows() -> Vec<Row> {
     rows.push(get(&format!("/open/{}", "x".repeat(8190)), &[]).refused(414, "uri_too_long"));
     rows.push(
         raw(format!("{} /open/x HTTP/1.1\r\n", "G".repeat(10_000))).refused(414, "uri_too_long"),
+    );
+    rows.extend(sizes());
+    rows.extend(heads());
+    rows
+}
+
+/// Up to a limit and one beyond it.
+fn sizes() -> Vec<Row> {
+    let target = |length: usize| format!("/open/{}", "x".repeat(length - "/open/".len()));
+    let query = |length: usize| format!("/open/x?{}", "y".repeat(length - "/open/x?".len()));
+    let passes = |target: &str| get(target, &[]).passes(&format!("GET {target}"), &[], b"");
+    let absolute = |length: usize| format!("http://gw.test{}", target(length - 14));
+    let head = |length: usize| {
+        let rest = "GET /open/x HTTP/1.1\r\nHost: gw.test\r\nx: \r\n\r\n".len();
+        format!("x: {}", "y".repeat(length - rest))
+    };
+    let body = |length: usize| vec![b'x'; length];
+    let post = |length: usize| {
+        let line = format!("Content-Length: {length}");
+        (line.to_lowercase(), post(&[&line], body(length)))
+    };
+    let (line, most) = post(100_000);
+    vec![
+        passes(&target(8192)),
+        get(&target(8193), &[]).refused(414, "uri_too_long"),
+        passes(&query(8192)),
+        get(&query(8193), &[]).refused(414, "uri_too_long"),
+        get(&absolute(8192), &[]).passes(&format!("GET {}", target(8178)), &[], b""),
+        get(&absolute(8193), &[]).refused(414, "uri_too_long"),
+        get("/open/x", &[&head(65_536)]).passes("GET /open/x", &[&head(65_536)], b""),
+        get("/open/x", &[&head(65_537)]).refused(431, "headers_too_large"),
+        most.passes("POST /open/x", &[&line], body(100_000)),
+        post(100_001).1.refused(413, "body_too_large"),
+        // What one route takes less of.
+        get("/less?0123456789abcd", &["a: b", "c: d"]).passes(
+            "GET /less?0123456789abcd",
+            &["a: b", "c: d"],
+            b"",
+        ),
+        get("/less?0123456789abcde", &[]).refused_open(414, "uri_too_long"),
+        get("/less", &["a: b", "c: d", "e: f"]).refused_open(431, "headers_too_large"),
+        request("POST /less", &["Content-Length: 10"], "0123456789").passes(
+            "POST /less",
+            &["content-length: 10"],
+            "0123456789",
+        ),
+        request("POST /less", &["Content-Length: 11"], "0123456789a")
+            .refused_open(413, "body_too_large"),
+    ]
+}
+
+/// Refusals of every status, asked for with a body and without.
+fn heads() -> Vec<Row> {
+    let mut rows = vec![get("/rated", &[]).passes("GET /rated", &[], b"")];
+    for method in ["GET", "HEAD"] {
+        let ask = |target: &str| request(&format!("{method} {target}"), &[], b"");
+        rows.extend([
+            ask("/open/../x").not_canonical(),
+            ask("/public/x").refused_open(401, "missing_credential"),
+            ask("/none").refused_open(404, "no_route"),
+            ask("/rated?again").refused_open(429, "rate_limited"),
+            ask("/nowhere").refused_open(502, "upstream_unreachable"),
+        ]);
+    }
+    rows.push(request("HEAD /v1/agents/a1", &[], b"").refused_open(405, "method_not_allowed"));
+    rows.push(
+        request("POST /rated", &["Content-Length: 5"], "hello").refused_open(429, "rate_limited"),
+    );
+    rows.push(
+        request("POST /nowhere", &["Content-Length: 5"], "hello")
+            .refused_open(502, "upstream_unreachable")
+            .either_way(),
     );
     rows
 }

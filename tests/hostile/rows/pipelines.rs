@@ -40,7 +40,52 @@ pub fn rows() -> Vec<Row> {
     ];
     rows.extend(bodies(&open("b")));
     rows.extend(ended());
+    rows.extend(early());
     rows
+}
+
+/// A refusal while its body is still to come: the client sends it all and reads the answer.
+fn early() -> Vec<Row> {
+    let refused = |length: usize| {
+        let line = format!("Content-Length: {length}");
+        crate::row::request("POST /admin/x", &[&line], vec![b'x'; length])
+            .refused(401, "missing_credential")
+    };
+    let chunk = |piece: usize, number: usize| {
+        let chunk = [
+            format!("{piece:x}\r\n").as_bytes(),
+            &vec![b'x'; piece],
+            b"\r\n",
+        ]
+        .concat();
+        [chunk.repeat(number).as_slice(), b"0\r\n\r\n"].concat()
+    };
+    let large = post(&["Content-Length: 8000000"], vec![b'x'; 8_000_000]);
+    let dots = crate::row::request(
+        "POST /open/../x",
+        &["Content-Length: 8000000"],
+        vec![b'x'; 8_000_000],
+    );
+    vec![
+        crate::row::request(
+            "POST /admin/x",
+            &["Content-Length: 65536"],
+            vec![b'x'; 65_536],
+        )
+        .refused_open(401, "missing_credential"),
+        refused(65_537),
+        refused(1_000_000),
+        refused(8_000_000),
+        crate::row::request(
+            "POST /admin/x",
+            &["Transfer-Encoding: chunked"],
+            chunk(10_000, 800),
+        )
+        .refused(401, "missing_credential"),
+        post(&["Transfer-Encoding: chunked"], chunk(10_000, 800)).refused(413, "body_too_large"),
+        large.refused(413, "body_too_large"),
+        dots.malformed(),
+    ]
 }
 
 /// Bodies of requests that are refused or passed do not become requests.
