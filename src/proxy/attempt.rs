@@ -165,6 +165,11 @@ pub fn make_response(
         &response.headers,
         response.status == StatusCode::SWITCHING_PROTOCOLS,
     );
+    if response.status == StatusCode::NO_CONTENT {
+        // It has no body, and may not say where one ends (RFC 9110, section 8.6; RFC 9112, section 6.1).
+        headers.remove(CONTENT_LENGTH);
+        headers.remove(TRANSFER_ENCODING);
+    }
     if let Some(coding) = headers.get_mut(TRANSFER_ENCODING) {
         // Whatever case the upstream writes it in.
         *coding = HeaderValue::from_static("chunked");

@@ -111,6 +111,10 @@ fn framed() -> Vec<Row> {
         asked("f").answered("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok", OK),
         asked("g").answered("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nok", Got::Cut).and_closes().closes(),
         asked("h").answered("HTTP/1.1 204 No Content\r\n\r\n", Got::Answer(204, &[], b"")),
+        // It has no body, whatever it says.
+        asked("h-0").answered("HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n", Got::Answer(204, &[], b"")),
+        asked("h-1").answered("HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\nok", Got::Answer(204, &[], b"")),
+        asked("h-2").answered("HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", Got::Answer(204, &[], b"")),
         asked("i").answered("HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n", Got::Answer(304, &["content-length: 5"], b"")),
         // More than was announced is nobody's answer: neither this client's nor the next one's.
         asked("j").answered("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison", OK),
