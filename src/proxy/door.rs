@@ -267,7 +267,8 @@ impl Visit<'_> {
         if reusable && wire.framing.is_done() && head.keep_alive {
             return Some(wire);
         }
-        if complete && !wire.framing.is_done() {
+        // Of what came behind it nothing is answered; unread, it would take this answer away.
+        if complete && !(wire.framing.is_done() && wire.inbox.is_empty()) {
             linger(wire).await;
         }
         None

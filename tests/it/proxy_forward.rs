@@ -310,6 +310,7 @@ async fn a_continue_passes_from_the_upstream_to_the_client() {
     upstream.send("HTTP/1.1 100 Continue\r\n\r\n").await;
     assert!(client.head().await.unwrap().contains("100 Continue"));
     client.send("body").await;
+    assert_eq!(upstream.bytes(4).await, b"body");
     upstream.send(upstream::ok()).await;
     let answer = client.answer().await;
     assert_eq!(answer.status, 200);

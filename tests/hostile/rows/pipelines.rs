@@ -44,7 +44,8 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// A refusal while its body is still to come: the client sends it all and reads the answer.
+/// A refusal while its body is still to come, or a last answer while more comes: the client sends it all and reads the
+/// answer.
 fn early() -> Vec<Row> {
     let refused = |length: usize| {
         let line = format!("Content-Length: {length}");
@@ -61,6 +62,14 @@ fn early() -> Vec<Row> {
         [chunk.repeat(number).as_slice(), b"0\r\n\r\n"].concat()
     };
     let large = post(&["Content-Length: 8000000"], vec![b'x'; 8_000_000]);
+    let behind = "x".repeat(400_000);
+    let last = |version: &str| {
+        raw(format!(
+            "GET /open/x HTTP/{version}\r\nHost: gw.test\r\nConnection: close\r\n\r\n{behind}"
+        ))
+        .passes("GET /open/x", &[], b"")
+        .closes()
+    };
     let dots = crate::row::request(
         "POST /open/../x",
         &["Content-Length: 8000000"],
@@ -85,6 +94,8 @@ fn early() -> Vec<Row> {
         post(&["Transfer-Encoding: chunked"], chunk(10_000, 800)).refused(413, "body_too_large"),
         large.refused(413, "body_too_large"),
         dots.malformed(),
+        last("1.1"),
+        last("1.0"),
     ]
 }
 
