@@ -748,6 +748,22 @@ fn operators_see_health_readiness_and_figures() {
 }
 
 #[test]
+fn a_key_in_the_wrong_place_is_not_repeated() {
+    let plane = plane();
+    let (_, raw) = plane.create("acme", new_key("ci"));
+    let mut permitted = new_key("two");
+    permitted["permissions"] = json!([raw]);
+    for refused in [
+        plane.admin("POST", KEYS, Some(permitted)),
+        plane.admin("POST", KEYS, Some(json!({raw.as_str(): 1}))),
+        plane.admin("GET", &format!("{KEYS}?{raw}=1"), None),
+    ] {
+        assert_eq!(refused.status, 400, "{}", refused.raw);
+        assert!(!refused.raw.contains(&raw), "{}", refused.raw);
+    }
+}
+
+#[test]
 fn strangers_who_ask_for_figures_make_nobody_count_the_keys_again() {
     let plane = plane();
     let keys = || {

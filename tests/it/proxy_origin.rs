@@ -97,6 +97,20 @@ async fn a_connection_is_whose_its_proxy_says() {
 }
 
 #[tokio::test]
+async fn nobody_but_a_trusted_proxy_says_whose_a_connection_is() {
+    let upstream = Recorder::start().await;
+    let gateway = behind_proxies(&upstream, true).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+    let mut stranger = Client::over(socket.connect(gateway.address).await.unwrap());
+    let asked = request("GET /open/x", &[]);
+    let claimed = format!("PROXY TCP4 10.0.0.1 5.6.7.8 1 2\r\n{asked}");
+    stranger.send(claimed).await;
+    assert_eq!(stranger.answer().await.status, 400);
+    assert!(upstream.requests().is_empty());
+}
+
+#[tokio::test]
 async fn a_connection_that_does_not_say_whose_it_is_ends_in_time() {
     let upstream = Recorder::start().await;
     let gateway = behind_proxies(&upstream, true).await;
