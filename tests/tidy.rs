@@ -64,6 +64,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rustls", &["replica", "control"]),
     ("backon", &["replica"]),
     ("hyper", &["cli", "control"]),
+    ("socket2", &["proxy"]),
     ("mimalloc", &["main"]),
 ];
 

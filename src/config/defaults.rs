@@ -84,6 +84,12 @@ pub const TOTAL_TIMEOUT: Duration = Duration::ZERO;
 /// A stream of events without one for five minutes has lost its client.
 pub const STREAM_IDLE: Duration = seconds(300);
 
+/// What IIS and Kestrel ask for. A telephone at the edge of its network has ten times as much.
+pub const MIN_RATE: u64 = 240;
+
+/// As long as `body_timeout`: nobody who may pause that long is ended for a pause.
+pub const MIN_RATE_OVER: Duration = seconds(60);
+
 /// At about 25 KiB an idle connection: 250 MB.
 pub const CONNECTIONS: usize = 10_000;
 

@@ -289,6 +289,10 @@ fn failure(exchange: &Exchange, error: &Error) -> Option<(Reason, Option<&'stati
     }
     let reason = match exchange.line.expired() {
         Some(Wait::Request | Wait::Head | Wait::Body) => Reason::RequestTimeout,
+        Some(Wait::Rate) => {
+            let detail = "the body comes more slowly than it must";
+            return Some((Reason::RequestTimeout, Some(detail)));
+        }
         Some(Wait::FirstByte | Wait::Stream) => Reason::UpstreamTimeout,
         None => match error.esource() {
             ErrorSource::Downstream => return None,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 
+use super::pace::MinRate;
 use crate::authz::Rulebook;
 use crate::replica::DenyList;
 
@@ -192,6 +193,9 @@ pub struct RouteLimits {
     pub stream_idle: Duration,
     /// From the first byte of a request to the last of its answer, or of an upgraded stream; `None`: as long as may be.
     pub total_timeout: Option<Duration>,
+    /// How fast a client must take what of an answer waits for it, and send a body that is waited for; `None`: as slowly
+    /// as the other limits let it.
+    pub min_rate: Option<MinRate>,
 }
 
 /// Limits of one route that are lower than those of all requests; `None`: that one is not.
@@ -229,6 +233,10 @@ impl Default for RouteLimits {
             request_timeout: Duration::from_secs(300),
             stream_idle: Duration::from_secs(300),
             total_timeout: None,
+            min_rate: Some(MinRate {
+                bytes: 240,
+                over: Duration::from_secs(60),
+            }),
         }
     }
 }

@@ -283,7 +283,7 @@ impl Visit<'_> {
             Framing::Chunked(_) => !self.line.is_spoilt() && wire.discard_read(),
             Framing::Tunnel => false,
         };
-        let in_time = self.line.expired() != Some(Wait::Body);
+        let in_time = !matches!(self.line.expired(), Some(Wait::Body | Wait::Rate));
         let goes_on =
             head.keep_alive && drainable && in_time && !self.door.connections.is_draining();
         if !goes_on {

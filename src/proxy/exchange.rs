@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::config::ListenerConfig;
-use super::line::Line;
+use super::line::{Line, Wait};
 use super::observe;
 use super::origin::Claims;
 use super::rate::Standing;
@@ -224,6 +224,9 @@ impl Exchange {
         if !std::mem::replace(&mut self.finished, true) {
             if self.cut {
                 self.regime.commons.metrics.stream_ended();
+            }
+            if self.line.expired() == Some(Wait::Rate) {
+                self.regime.commons.metrics.slow_client();
             }
             self.trace();
             observe::finished(self);

@@ -245,6 +245,7 @@ fn set_patience(exchange: &Exchange) {
                 .limits
                 .total_timeout
                 .map(|total| total.saturating_sub(took)),
+            rate: settings.limits.min_rate,
         });
     }
 }

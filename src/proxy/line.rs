@@ -5,7 +5,7 @@
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::config::RouteLimits;
 use super::exchange::Exchange;
 use super::live::Seat;
+use super::pace::{MinRate, Pace};
 use super::wire::Wire;
 
 /// Longest wait that is ever armed: a limit beyond it is none.
@@ -32,15 +33,18 @@ pub enum Wait {
     FirstByte,
     /// Any byte of a running response or tunnel.
     Stream,
+    /// The client, to take or to send as much as it must.
+    Rate,
 }
 
 impl Wait {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Request,
         Self::Head,
         Self::Body,
         Self::FirstByte,
         Self::Stream,
+        Self::Rate,
     ];
 }
 
@@ -57,6 +61,8 @@ pub struct Patience {
     pub stream: Duration,
     /// From now for everything, if there is such a limit.
     pub total: Option<Duration>,
+    /// How slow the client may be, if that is limited.
+    pub rate: Option<MinRate>,
 }
 
 /// What moments in the life of a connection are counted from, so that an atomic can hold them.
@@ -89,6 +95,7 @@ impl Patience {
             first_byte: limits.stream_idle,
             stream: limits.stream_idle,
             total: limits.total_timeout,
+            rate: limits.min_rate,
         }
     }
 }
@@ -107,6 +114,9 @@ pub struct Line {
     body_ms: AtomicU64,
     first_byte_ms: AtomicU64,
     stream_ms: AtomicU64,
+    /// No bytes: no limit.
+    rate_bytes: AtomicU64,
+    rate_ms: AtomicU64,
     returned: Mutex<Option<Wire>>,
     seat: Arc<Seat>,
     exchange: Mutex<Option<Box<Exchange>>>,
@@ -144,6 +154,7 @@ impl Line {
             first_byte,
             stream,
             total,
+            rate,
         } = patience;
         let due = |limit| self.beginning.until(limit);
         self.request_due.store(due(request), Ordering::Relaxed);
@@ -153,6 +164,9 @@ impl Line {
         self.first_byte_ms
             .store(millis(first_byte), Ordering::Relaxed);
         self.stream_ms.store(millis(stream), Ordering::Relaxed);
+        let (bytes, over) = rate.map_or((0, 0), |rate| (rate.bytes, millis(rate.over)));
+        self.rate_bytes.store(bytes, Ordering::Relaxed);
+        self.rate_ms.store(over, Ordering::Relaxed);
     }
 
     /// Pingora took the head.
@@ -201,6 +215,27 @@ impl Line {
         Wait::ALL.into_iter().find(|wait| *wait as u8 == expired)
     }
 
+    fn expire(&self, wait: Wait) {
+        self.expired.store(wait as u8, Ordering::Relaxed);
+    }
+
+    /// The limit of time that ended the exchange, by its name, if one did.
+    pub fn limit_reached(&self) -> Option<&'static str> {
+        let expired = self.expired()?;
+        let over = |due: &AtomicU64| {
+            let due = self.beginning.moment(due.load(Ordering::Relaxed));
+            due.is_some_and(|due| due <= Instant::now())
+        };
+        Some(match expired {
+            Wait::Rate => "min_rate",
+            _ if over(&self.total_due) => "total_timeout",
+            Wait::Request | Wait::Head | Wait::Body if over(&self.request_due) => "request_timeout",
+            Wait::Request | Wait::Head | Wait::Body => "body_timeout",
+            Wait::FirstByte => "first_byte",
+            Wait::Stream => "stream_idle",
+        })
+    }
+
     /// Puts the connection where the door finds it when the exchange has ended.
     pub fn give_back(&self, wire: Wire) {
         put(&self.returned, wire);
@@ -225,9 +260,17 @@ impl Line {
         let millis = match wait {
             Wait::Request | Wait::Head | Wait::Body => &self.body_ms,
             Wait::FirstByte => &self.first_byte_ms,
-            Wait::Stream => &self.stream_ms,
+            Wait::Stream | Wait::Rate => &self.stream_ms,
         };
         Duration::from_millis(millis.load(Ordering::Relaxed))
+    }
+
+    fn rate(&self) -> Option<MinRate> {
+        let rate = MinRate {
+            bytes: self.rate_bytes.load(Ordering::Relaxed),
+            over: Duration::from_millis(self.rate_ms.load(Ordering::Relaxed)),
+        };
+        Some(rate).filter(|rate| rate.bytes > 0)
     }
 
     /// When `wait` is over however often what is waited for comes.
@@ -237,7 +280,7 @@ impl Line {
             Wait::Request | Wait::Head | Wait::Body => {
                 total.min(self.request_due.load(Ordering::Relaxed))
             }
-            Wait::FirstByte | Wait::Stream => total,
+            Wait::FirstByte | Wait::Stream | Wait::Rate => total,
         };
         self.beginning.moment(due)
     }
@@ -267,42 +310,95 @@ pub fn deadline_after(limit: Duration) -> Instant {
 pub struct Watch {
     waiting: Option<(Wait, Instant)>,
     sleep: Option<Pin<Box<Sleep>>>,
+    sending: Pace,
+    taking: Pace,
 }
 
 impl Watch {
     /// Something came or went: the next wait begins anew.
     pub fn touch(&mut self) {
         self.waiting = None;
+        self.sending.rest();
+        self.taking.rest();
+    }
+
+    /// What waited for the client is gone, which is nobody's turn yet.
+    pub fn rest(&mut self) {
+        self.taking.rest();
+    }
+
+    /// Another exchange begins: how fast the client was in the last one says nothing of it.
+    pub fn begin(&mut self) {
+        self.sending = Pace::default();
+        self.taking = Pace::default();
     }
 
     /// Ready once the time for `wait` on this line is over, which the line is told.
     pub fn poll(&mut self, wait: Wait, line: &Line, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = match self.waiting {
-            Some((same, deadline)) if same == wait => deadline,
-            Some(_) | None => deadline_after(line.limit(wait)),
+        let deadline = self.deadline(wait, line);
+        ready!(self.poll_until(wait, deadline, cx));
+        line.expire(wait);
+        Poll::Ready(())
+    }
+
+    /// The same where the client alone is waited for, to send ([`Wait::Body`]) or to take: also ready once it is slower
+    /// than it may be. `moved`: all that it has sent or taken so far.
+    pub fn poll_client(
+        &mut self,
+        wait: Wait,
+        line: &Line,
+        moved: impl Fn() -> u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let Some(rate) = line.rate() else {
+            return self.poll(wait, line, cx);
         };
-        let deadline = line.due(wait).map_or(deadline, |due| due.min(deadline));
-        let polled = self.poll_until(wait, deadline, cx);
-        if polled.is_ready() {
-            line.expired.store(wait as u8, Ordering::Relaxed);
+        let deadline = self.deadline(wait, line);
+        loop {
+            let pace = if wait == Wait::Body {
+                &mut self.sending
+            } else {
+                &mut self.taking
+            };
+            let Ok(look) = pace.wait(rate, Instant::now(), &moved) else {
+                line.expire(Wait::Rate);
+                return Poll::Ready(());
+            };
+            self.waiting = Some((wait, deadline));
+            ready!(self.poll_sleep(look.min(deadline), cx));
+            if deadline <= look {
+                line.expire(wait);
+                return Poll::Ready(());
+            }
         }
-        polled
     }
 
     /// Ready once `deadline` is over.
     pub fn poll_until(&mut self, wait: Wait, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         self.waiting = Some((wait, deadline));
+        self.poll_sleep(deadline, cx)
+    }
+
+    fn deadline(&self, wait: Wait, line: &Line) -> Instant {
+        let deadline = match self.waiting {
+            Some((same, deadline)) if same == wait => deadline,
+            Some(_) | None => deadline_after(line.limit(wait)),
+        };
+        line.due(wait).map_or(deadline, |due| due.min(deadline))
+    }
+
+    fn poll_sleep(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let sleep = self
             .sleep
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if deadline < sleep.deadline() {
-            sleep.as_mut().reset(deadline);
+            .get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if until < sleep.deadline() {
+            sleep.as_mut().reset(until);
         }
         while sleep.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= deadline {
+            if Instant::now() >= until {
                 return Poll::Ready(());
             }
-            sleep.as_mut().reset(deadline);
+            sleep.as_mut().reset(until);
         }
         Poll::Pending
     }

@@ -162,9 +162,7 @@ impl Accepting {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
-                // Answers leave at once; a socket that cannot do that still works.
-                let _slower = stream.set_nodelay(true);
-                Ok((Socket::Tcp(stream), Client::inet(address)))
+                Ok((Socket::accepted(stream), Client::inet(address)))
             }
             Self::Unix(listener) => {
                 let (stream, _unnamed) = listener.accept().await?;

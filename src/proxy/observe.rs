@@ -37,6 +37,7 @@ fn record(exchange: &Exchange, outcome: Outcome, duration: Duration) -> Record<'
         route: exchange.route.map(|route| regime.routes.name(Some(route))),
         path: exchange.target(),
         outcome,
+        limit: exchange.line.limit_reached(),
         key_id: principal.map(|principal| &principal.id),
         org: principal.and_then(|principal| match &principal.tenant {
             Tenant::Org(org) => Some(org.as_str()),

@@ -2,17 +2,23 @@
 
 use std::io::{IoSlice, Result};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::HeaderValue;
+use pingora::protocols::l4::ext::get_tcp_info;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::config::{ListenerConfig, TrustedPeers};
 use super::preamble::Source;
+
+/// Bytes that the system takes of a socket before it has room to send them. It would take megabytes for each client that
+/// does not read, of memory that all sockets of the machine share; what is sent and not yet received does not count.
+const UNSENT_BYTES_MAX: u32 = 32 * 1024;
 
 /// An accepted socket.
 #[derive(Debug)]
@@ -126,6 +132,22 @@ impl TrustedPeers {
 }
 
 impl Socket {
+    /// A socket that was accepted over TCP.
+    pub fn accepted(stream: TcpStream) -> Self {
+        // Answers leave at once, and few of them wait in the system; a socket that cannot do that still works.
+        let _slower = stream.set_nodelay(true);
+        let _larger = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+        Self::Tcp(stream)
+    }
+
+    /// How much of what was sent has reached the client's system; `None` where the system does not say.
+    pub fn received_by_client(&self) -> Option<u64> {
+        match self {
+            Self::Tcp(stream) => Some(get_tcp_info(stream.as_raw_fd()).ok()?.tcpi_bytes_acked),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Closes it and lets the system forget what the client has not received.
     pub fn reset(self) {
         match self {
@@ -217,6 +239,9 @@ impl AsyncWrite for Socket {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
     use super::super::config::ListenAddr;
     use super::*;
 
@@ -254,5 +279,28 @@ mod tests {
         assert_eq!(of(Source::Unknown), (false, false));
         assert_eq!(of(client("192.0.2.1:1")), (false, false));
         assert_eq!(of(client("10.0.0.9:1")), (true, true));
+    }
+
+    #[tokio::test]
+    async fn the_system_keeps_little_for_a_client_and_says_what_reached_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut socket = Socket::accepted(stream);
+        let Socket::Tcp(stream) = &socket else {
+            panic!("it came over TCP")
+        };
+        let unsent = SockRef::from(stream).tcp_notsent_lowat().unwrap();
+        assert_eq!(unsent, UNSENT_BYTES_MAX);
+
+        let before = socket.received_by_client().unwrap();
+        socket.write_all(b"hello").await.unwrap();
+        let mut read = [0; 5];
+        tokio::io::AsyncReadExt::read_exact(&mut client, &mut read)
+            .await
+            .unwrap();
+        assert_eq!(socket.received_by_client().unwrap() - before, 5);
     }
 }

@@ -55,6 +55,10 @@ pub struct Wire {
     complete: Option<Instant>,
     /// The client has ended its half of the connection, and may yet go for good.
     half: Option<Gone>,
+    /// Bytes of bodies that came.
+    received: u64,
+    /// Bytes of answers that the system took.
+    written: u64,
 }
 
 impl fmt::Debug for Wire {
@@ -75,6 +79,8 @@ impl Wire {
             watch: Watch::default(),
             complete: None,
             half: None,
+            received: 0,
+            written: 0,
         }
     }
 
@@ -82,6 +88,7 @@ impl Wire {
     pub fn begin(&mut self, framing: Framing) {
         self.framing = framing;
         self.complete = None;
+        self.watch.begin();
     }
 
     /// The socket, nothing of which is buffered for sending yet, and what was read from it ahead.
@@ -191,6 +198,7 @@ impl Wire {
             .map_err(|invalid| spoilt(line, invalid))?;
         buf.put_slice(ours.get(..taken).unwrap_or_default());
         self.inbox.advance(taken);
+        self.received = self.received.saturating_add(taken as u64);
         self.watch.touch();
         Poll::Ready(Ok(()))
     }
@@ -218,6 +226,7 @@ impl Wire {
         let ahead = fresh.filled().get(taken..).unwrap_or_default();
         self.inbox.extend_from_slice(ahead);
         buf.advance(taken);
+        self.received = self.received.saturating_add(taken as u64);
         Poll::Ready(Ok(()))
     }
 
@@ -250,12 +259,28 @@ impl Wire {
     fn poll_watch<T>(&mut self, wait: Wait, line: &Line, cx: &mut Context<'_>) -> Poll<Result<T>> {
         if !self.socket.buffer().is_empty() {
             // Nothing more is coming for now: what there is of a response must not wait for the rest.
-            let flushed = Pin::new(&mut self.socket).poll_flush(cx);
-            if let Poll::Ready(Err(error)) = flushed {
-                return Poll::Ready(Err(error));
+            match Pin::new(&mut self.socket).poll_flush(cx) {
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) => self.watch.rest(),
+                Poll::Pending if line.is_responding() => return self.poll_taking(line, cx),
+                Poll::Pending => {}
             }
         }
-        ready!(self.watch.poll(wait, line, cx));
+        // Once it is answered, what it sends meanwhile is a conversation.
+        if wait == Wait::Body && !line.is_responding() {
+            let sent = self.received;
+            ready!(self.watch.poll_client(wait, line, || sent, cx));
+        } else {
+            ready!(self.watch.poll(wait, line, cx));
+        }
+        Poll::Ready(Err(ErrorKind::TimedOut.into()))
+    }
+
+    /// The client does not take what waits for it.
+    fn poll_taking<T>(&mut self, line: &Line, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let (socket, written) = (self.socket.get_ref(), self.written);
+        let taken = || socket.received_by_client().unwrap_or(written);
+        ready!(self.watch.poll_client(Wait::Stream, line, taken, cx));
         Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }
 }
@@ -306,7 +331,7 @@ impl Lent {
         let (wire, line) = self.parts()?;
         let polled = act(Pin::new(&mut wire.socket), cx);
         if polled.is_pending() {
-            return wire.poll_watch(Wait::Stream, line, cx);
+            return wire.poll_taking(line, cx);
         }
         wire.watch.touch();
         polled
@@ -339,7 +364,11 @@ impl AsyncWrite for Lent {
             // The door answers what pingora does not take.
             return Poll::Ready(Ok(bytes.len()));
         }
-        lent.poll_output(cx, |socket, cx| socket.poll_write(cx, bytes))
+        let written = ready!(lent.poll_output(cx, |socket, cx| socket.poll_write(cx, bytes)))?;
+        if let Some(wire) = &mut lent.wire {
+            wire.written = wire.written.saturating_add(written as u64);
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use keyward::proxy::{Limits, ListenAddr, ListenerConfig, TrustedPeers};
+use keyward::proxy::{Limits, ListenAddr, ListenerConfig, MinRate, TrustedPeers};
 use tokio::net::TcpListener;
 
 use super::support::gateway::{Setup, request};
@@ -57,6 +57,16 @@ const REACHED: &[(&str, &str, &str)] = &[
         "total_timeout",
         "proxy_every_limit",
         "an_exchange_ends_when_its_time_is_over",
+    ),
+    (
+        "min_rate",
+        "proxy_every_limit",
+        "a_client_that_takes_little_is_cut",
+    ),
+    (
+        "min_rate_over",
+        "proxy_every_limit",
+        "a_body_that_comes_too_slowly_is_cut",
     ),
     (
         "keep_alive",
@@ -163,6 +173,88 @@ async fn a_client_that_does_not_read_is_cut() {
     // What it does not take fills the buffers on the way, and then nothing moves.
     gateway.counted("keyward_streams_ended_total", 1.0).await;
     gateway.counted("keyward_connections", 0.0).await;
+}
+
+/// More than any client can take or send of this machine's.
+const TOO_MUCH: MinRate = MinRate {
+    bytes: u64::MAX / 1_000_000,
+    over: Duration::from_millis(200),
+};
+
+fn demanding(upstream: SocketAddr) -> TestGateway {
+    let mut setup = Setup::new(upstream);
+    setup.limits.route.min_rate = Some(TOO_MUCH);
+    setup.start()
+}
+
+#[tokio::test]
+async fn a_client_that_takes_little_is_cut() {
+    let gateway = demanding(endless().await);
+    let mut client = gateway.connect().await;
+    client.send(request("GET /open/x", &[])).await;
+    assert!(client.head().await.unwrap().starts_with("HTTP/1.1 200"));
+    // A little now and then, so that something always moves.
+    let reading = tokio::spawn(async move {
+        let mut pause = tokio::time::interval(Duration::from_millis(10));
+        while !client.next_bytes().await.is_empty() {
+            pause.tick().await;
+        }
+    });
+    gateway.counted("keyward_slow_clients_total", 1.0).await;
+    gateway.counted("keyward_streams_ended_total", 1.0).await;
+    let line = gateway.log(1).await.remove(0);
+    assert_eq!(
+        (&line["status"], &line["limit"]),
+        (&200.into(), &"min_rate".into())
+    );
+    reading.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_body_that_comes_too_slowly_is_cut() {
+    let upstream = Recorder::start().await;
+    let gateway = demanding(upstream.address);
+    let mut client = gateway.connect().await;
+    client
+        .send(request("POST /open/x", &["content-length: 1000000"]))
+        .await;
+    let (mut client, writing) = client.split();
+    let dripping = tokio::spawn(drip(writing));
+    let answer = client.answer().await;
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (408, "request_timeout")
+    );
+    dripping.abort();
+    assert!(client.closed().await.is_empty());
+    gateway.counted("keyward_slow_clients_total", 1.0).await;
+    let line = gateway.log(1).await.remove(0);
+    assert_eq!(line["limit"], "min_rate");
+}
+
+#[tokio::test]
+async fn a_pause_of_the_upstream_is_not_held_against_the_client() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = demanding(listener.local_addr().unwrap());
+    let mut client = gateway.connect().await;
+    client.send(request("GET /open/x", &[])).await;
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut upstream = Client::over(stream);
+    upstream.head().await.unwrap();
+    upstream
+        .send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        .await;
+    assert!(client.head().await.unwrap().starts_with("HTTP/1.1 200"));
+    // Longer in all than a client may be slow.
+    let mut events = tokio::time::interval(TOO_MUCH.over / 4);
+    for _ in 0..12 {
+        events.tick().await;
+        upstream.send("7\r\ndata: x\r\n").await;
+        assert_eq!(client.chunk().await, b"data: x");
+    }
+    upstream.send("0\r\n\r\n").await;
+    assert!(client.chunk().await.is_empty());
+    gateway.counted("keyward_slow_clients_total", 0.0).await;
 }
 
 #[tokio::test]

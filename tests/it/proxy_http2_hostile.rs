@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use keyward::proxy::Limits;
+use keyward::proxy::{Limits, MinRate};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::support::Recorder;
@@ -438,6 +438,31 @@ async fn large_or_not() -> Recorder {
         }
     };
     Recorder::answering(large).await
+}
+
+#[tokio::test]
+async fn a_stream_that_is_read_too_slowly_ends() {
+    let upstream = large_or_not().await;
+    let mut limits = Limits::default();
+    limits.route.min_rate = Some(MinRate {
+        bytes: 1_000_000,
+        over: Duration::from_millis(100),
+    });
+    let gateway = gateway_with(upstream.address, limits);
+    let mut raw = Raw::open(gateway.address, &[(WINDOW, 10)]).await;
+    raw.send(ask(1, &request("GET", "/open/large", &[]))).await;
+    // A little now and then, so that something always moves.
+    let mut pause = tokio::time::interval(Duration::from_millis(10));
+    let end = loop {
+        let next = raw.next(&[DATA, RST_STREAM, GOAWAY]).await.unwrap();
+        if next.kind != DATA {
+            break next;
+        }
+        pause.tick().await;
+        raw.send(frame(WINDOW_UPDATE, 0, 1, [0, 0, 0, 10])).await;
+    };
+    assert_eq!((end.kind, end.stream), (RST_STREAM, 1));
+    gateway.counted("keyward_slow_clients_total", 1.0).await;
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use socket2::SockRef;
+
 use crate::http::read_head;
 
 /// Between two events of a stream.
@@ -12,8 +14,13 @@ const TICK: Duration = Duration::from_millis(50);
 /// The answer to whatever is no stream.
 const BODY: &str = "{\"pad\":\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}";
 
-/// The length of the answer to `/public/large`.
-const LARGE: usize = 4 * 1024 * 1024;
+/// The answer to `/public/large` is so many of such pieces.
+const PIECES: usize = 64;
+static PIECE: [u8; 65_536] = [b'x'; 65_536];
+
+/// Bytes that the system takes of an answer before the gateway does: without a bound, the megabytes of thousands of answers
+/// would fill the memory that all sockets of this machine share, which the gateway's are measured in.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// Serves for ever, a thread a connection.
 pub fn serve(listen: &str) -> io::Result<()> {
@@ -28,6 +35,7 @@ pub fn serve(listen: &str) -> io::Result<()> {
 
 fn converse(stream: &mut TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    SockRef::from(&*stream).set_send_buffer_size(SEND_BUFFER)?;
     let mut read = Vec::new();
     let answer = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{BODY}",
@@ -46,9 +54,12 @@ fn converse(stream: &mut TcpStream) -> io::Result<()> {
         }
         skip_body(stream, &head, &mut read)?;
         if head.starts_with("get /public/large") {
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LARGE}\r\n\r\n");
+            let length = PIECES * PIECE.len();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
             stream.write_all(head.as_bytes())?;
-            stream.write_all(&vec![b'x'; LARGE])?;
+            for _ in 0..PIECES {
+                stream.write_all(&PIECE)?;
+            }
         } else {
             stream.write_all(answer.as_bytes())?;
         }

@@ -32,6 +32,11 @@ pub struct Limits {
     /// For all of an exchange, from the first byte of the request to the last of the answer, or of an upgraded
     /// connection; 0s: as long as it goes on.
     pub total_timeout: Span,
+    /// Bytes a second that a client must take of what waits for it, and send of a body that is waited for; 0: as few as the
+    /// other limits let it. An upstream's pauses do not count.
+    pub min_rate: Size,
+    /// What `min_rate` is averaged over, and what a client has to begin.
+    pub min_rate_over: Timeout,
     /// Between two requests of one connection.
     pub keep_alive: Timeout,
     /// Open connections of clients; and as many streams of HTTP/2 on all of them together.
@@ -58,6 +63,8 @@ impl Default for Limits {
             request_timeout: Timeout(defaults::REQUEST_TIMEOUT),
             stream_idle: Timeout(defaults::STREAM_IDLE),
             total_timeout: Span(defaults::TOTAL_TIMEOUT),
+            min_rate: Size(defaults::MIN_RATE),
+            min_rate_over: Timeout(defaults::MIN_RATE_OVER),
             keep_alive: Timeout(defaults::KEEP_ALIVE),
             connections: defaults::CONNECTIONS,
             connections_per_client: defaults::CONNECTIONS_PER_CLIENT,
@@ -89,4 +96,8 @@ pub struct RouteLimits {
     pub stream_idle: Option<Timeout>,
     /// For all of an exchange; 0s: as long as it goes on.
     pub total_timeout: Option<Span>,
+    /// Bytes a second that a client must take and send while it is waited for; 0: as few as the other limits let it.
+    pub min_rate: Option<Size>,
+    /// What `min_rate` is averaged over.
+    pub min_rate_over: Option<Timeout>,
 }

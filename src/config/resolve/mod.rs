@@ -125,6 +125,7 @@ fn limits(raw: &Limits, at: &Spot<'_>, faults: &mut Vec<Mistake>) -> proxy::Limi
             request_timeout: raw.request_timeout.0,
             stream_idle: raw.stream_idle.0,
             total_timeout: route::total(&raw.total_timeout),
+            min_rate: route::min_rate(raw.min_rate.0, raw.min_rate_over.0),
         },
     }
 }

@@ -12,7 +12,9 @@ use super::super::scalar::{Size, Span};
 use super::super::wording::unknown_name;
 use super::requirement::requirement;
 use crate::authz::{self, CaseMatch, ForwardKey, MatchOptions, Policy, RoutePattern, RouteSpec};
-use crate::proxy::{Ceilings, Rate, RateBy, RouteLimits, RouteSettings, Timeouts, UpstreamConfig};
+use crate::proxy::{
+    Ceilings, MinRate, Rate, RateBy, RouteLimits, RouteSettings, Timeouts, UpstreamConfig,
+};
 
 /// Shortest time of a rate.
 const RATE_PER_MIN: Duration = Duration::from_secs(1);
@@ -146,6 +148,14 @@ impl Around<'_> {
         }
     }
 
+    /// What is said for the route of the lowest rate, and otherwise for all.
+    fn min_rate(&self, raw: &raw::RouteLimits) -> Option<MinRate> {
+        let whole = &self.file.limits;
+        let bytes = raw.min_rate.as_ref().unwrap_or(&whole.min_rate);
+        let over = raw.min_rate_over.as_ref().unwrap_or(&whole.min_rate_over);
+        min_rate(bytes.0, over.0)
+    }
+
     fn settings(
         &self,
         raw: &raw::Route,
@@ -184,6 +194,7 @@ impl Around<'_> {
                     .total_timeout
                     .as_ref()
                     .map_or(self.limits.total_timeout, total),
+                min_rate: self.min_rate(limits),
             },
             ceilings,
             timeouts: Timeouts {
@@ -202,6 +213,11 @@ impl Around<'_> {
 /// No time at all stands for as much as may be.
 pub(super) fn total(raw: &Span) -> Option<Duration> {
     Some(raw.0).filter(|total| !total.is_zero())
+}
+
+/// No bytes at all stand for no such limit.
+pub(super) fn min_rate(bytes: u64, over: Duration) -> Option<MinRate> {
+    (bytes > 0).then_some(MinRate { bytes, over })
 }
 
 /// `None` where something of it is missing, which the structural check has reported.

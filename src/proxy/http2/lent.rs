@@ -51,6 +51,8 @@ pub struct Lent {
     written: Option<Box<ResponseHeader>>,
     bytes_read: usize,
     bytes_sent: usize,
+    /// Bytes that the client made room for.
+    taken: u64,
 }
 
 impl Lent {
@@ -76,6 +78,7 @@ impl Lent {
             written: None,
             bytes_read: 0,
             bytes_sent: 0,
+            taken: 0,
         }
     }
 
@@ -89,7 +92,13 @@ impl Lent {
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         match self.body.poll_data(cx) {
             Poll::Pending => {
-                ready!(self.watch.poll(Wait::Body, &self.line, cx));
+                let read = self.bytes_read as u64;
+                // Once it is answered, what it sends meanwhile is a conversation.
+                ready!(if self.line.is_responding() {
+                    self.watch.poll(Wait::Body, &self.line, cx)
+                } else {
+                    self.watch.poll_client(Wait::Body, &self.line, || read, cx)
+                });
                 Poll::Ready(Err(Error::new_down(ErrorType::ReadTimedout)))
             }
             Poll::Ready(None) => {
@@ -129,13 +138,20 @@ impl Lent {
         end: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<()>> {
+        let length = bytes.len();
         match self.reply()?.poll_send(bytes, end, cx) {
             Poll::Pending => {
-                ready!(self.watch.poll(Wait::Stream, &self.line, cx));
+                let taken = self.taken;
+                let polled = self
+                    .watch
+                    .poll_client(Wait::Stream, &self.line, || taken, cx);
+                ready!(polled);
                 Poll::Ready(Err(Error::new_down(ErrorType::WriteTimedout)))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(left(error))),
             Poll::Ready(Ok(())) => {
+                let taken = length.saturating_sub(bytes.len()) as u64;
+                self.taken = self.taken.saturating_add(taken);
                 self.watch.touch();
                 Poll::Ready(Ok(()))
             }

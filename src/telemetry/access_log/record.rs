@@ -25,6 +25,8 @@ pub struct Record<'a> {
     pub path: &'a [u8],
     /// How it ended.
     pub outcome: Outcome,
+    /// The name of the limit of time that ended it, if one did.
+    pub limit: Option<&'static str>,
     /// The public name of the key, when one was known.
     pub key_id: Option<&'a KeyId>,
     /// The organisation of the key.
@@ -58,6 +60,7 @@ impl Record<'_> {
             path: self.redactor.target(self.path),
             status: self.outcome.status(),
             reason: self.outcome.reason(),
+            limit: self.limit,
             key_id: self.key_id.map(KeyId::as_str),
             org: self.org,
             upstream: self.upstream,
@@ -87,6 +90,8 @@ struct Line<'a> {
     path: Cow<'a, str>,
     status: u16,
     reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -27,6 +27,7 @@ fn record(redactor: &Redactor) -> Record<'_> {
         route: None,
         path: b"/",
         outcome: Outcome::Refused(Reason::NoRoute),
+        limit: None,
         key_id: None,
         org: None,
         upstream: None,
@@ -59,6 +60,7 @@ fn a_line_has_everything_that_is_known_in_one_order() {
         route: Some("agents"),
         path: b"/v1/agents/a1?x=1",
         outcome: Outcome::Allowed(201),
+        limit: Some("min_rate"),
         key_id: Some(&id),
         org: Some("acme"),
         upstream: Some("sample"),
@@ -73,7 +75,7 @@ fn a_line_has_everything_that_is_known_in_one_order() {
         line(&full),
         "{\"time\":\"2026-11-20T21:26:40.007Z\",\"client\":\"127.0.0.1\",\"method\":\"POST\",\
          \"route\":\"agents\",\"path\":\"/v1/agents/a1?x=1\",\"status\":201,\"reason\":\"allowed\",\
-         \"key_id\":\"k1\",\"org\":\"acme\",\"upstream\":\"sample\",\"bytes_in\":12,\"bytes_out\":34,\
+         \"limit\":\"min_rate\",\"key_id\":\"k1\",\"org\":\"acme\",\"upstream\":\"sample\",\"bytes_in\":12,\"bytes_out\":34,\
          \"duration_us\":5000,\"decision_us\":1,\"upstream_us\":4000,\"correlation_id\":\"c1\"}\n"
     );
 }

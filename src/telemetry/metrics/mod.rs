@@ -95,6 +95,7 @@ pub struct Metrics {
     key_cache: IntCounterVec,
     changes: IntCounter,
     streams_ended: IntCounter,
+    slow_clients: IntCounter,
     connections: IntGauge,
     connections_ended: IntCounterVec,
     access_log_dropped: IntCounter,
@@ -138,6 +139,7 @@ impl Metrics {
                 &registry,
                 IntCounter::with_opts(opts(&table::STREAMS_ENDED)),
             ),
+            slow_clients: register(&registry, IntCounter::with_opts(opts(&table::SLOW_CLIENTS))),
             connections: register(&registry, IntGauge::with_opts(opts(&table::CONNECTIONS))),
             connections_ended: register(&registry, counter_vec(&table::CONNECTIONS_ENDED)),
             access_log_dropped: register(
@@ -192,6 +194,11 @@ impl Metrics {
     /// An answer was cut.
     pub fn stream_ended(&self) {
         self.streams_ended.inc();
+    }
+
+    /// A client was slower than it may be.
+    pub fn slow_client(&self) {
+        self.slow_clients.inc();
     }
 
     /// The counter of lost access-log lines.

@@ -90,6 +90,8 @@ table! {
         "Changes of keys that were applied.";
     STREAMS_ENDED = "keyward_streams_ended_total", Kind::Counter, [],
         "Answers that were cut because their key died, or the keys became too stale to say so, or they outlived a limit.";
+    SLOW_CLIENTS = "keyward_slow_clients_total", Kind::Counter, [],
+        "Exchanges that were ended because their clients took an answer, or sent a body, more slowly than `min_rate`.";
     CONNECTIONS = "keyward_connections", Kind::Gauge, [],
         "Open connections from clients.";
     CONNECTIONS_ENDED = "keyward_connections_ended_total", Kind::Counter, ["why"],

@@ -22,6 +22,7 @@ const LIMITS: Limits = Limits {
         body_timeout: Duration::from_secs(1),
         request_timeout: Duration::from_secs(300),
         total_timeout: None,
+        min_rate: None,
         stream_idle: Duration::from_secs(1),
     },
 };
