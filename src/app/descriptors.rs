@@ -26,7 +26,7 @@ pub(super) fn compare(permitted: Option<u64>, connections: usize) {
         tracing::warn!(
             permitted,
             needed,
-            "limits.connections is more than this process may open: lower it, or raise the limit of open files"
+            "limits.connections is more than this process may open: fewer are taken; lower it, or raise the limit of open files"
         );
     }
 }

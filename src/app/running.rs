@@ -110,6 +110,7 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
         clock: clock::system(),
         source: keys.source(),
         reload: reload_by(&reloader),
+        descriptors: files,
     };
     let ops = plan.gateway.ops;
     let mut gateway = Gateway::bind(plan.gateway, around).map_err(|error| not_bound(error, ops))?;

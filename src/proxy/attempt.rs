@@ -11,6 +11,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
 
 use super::config::{Retries, RouteSettings};
+use super::descriptors::NONE_LEFT;
 use super::exchange::Exchange;
 use super::forward::{clean_upgrade, pick_response, set_trace};
 use super::identity::set_identity;
@@ -51,7 +52,7 @@ pub fn choose_peer(
         return Err(Error::new_up(ErrorType::ConnectNoRoute));
     };
     forward.tried.push(chosen.index());
-    let peer = chosen.peer(settings, needs);
+    let peer = chosen.peer(settings, needs, &regime.commons.descriptors);
     forward.chosen = Some(chosen);
     peer.map(Box::new)
         .ok_or_else(|| not_connected(Some(exchange), Error::new_up(ErrorType::ConnectNoRoute)))
@@ -314,6 +315,7 @@ fn upstream_failure(error: &ErrorType) -> Reason {
         | ErrorType::ConnectError
         | ErrorType::BindError
         | ErrorType::SocketError => Reason::UpstreamUnreachable,
+        error if *error == NONE_LEFT => Reason::Overloaded,
         ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
             Reason::UpstreamTimeout
         }

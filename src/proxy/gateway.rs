@@ -18,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::config::{Config, ListenAddr, ListenerConfig, Rules};
 use super::connections::Connections;
+use super::descriptors::Descriptors;
 use super::door::Door;
 use super::health::{look_after, resolve_first};
 use super::introduction::TURNED_AWAY_MAX;
@@ -50,6 +51,8 @@ pub struct Surroundings {
     pub source: Arc<dyn Source>,
     /// What `POST /reload` does.
     pub reload: Reload,
+    /// Files and sockets that the process may have open; `None`: any number.
+    pub descriptors: Option<u64>,
 }
 
 impl fmt::Debug for Surroundings {
@@ -109,6 +112,7 @@ impl Gateway {
             metrics: Arc::clone(&around.metrics),
             access_log: around.access_log,
             clock: around.clock,
+            descriptors: Descriptors::of(around.descriptors),
             draining: stop.subscribe(),
         });
         commons.replica.deny(config.rules.denied.clone());
@@ -223,11 +227,11 @@ impl Gateway {
     }
 
     fn door(&self, threads: usize) -> Arc<Door> {
-        let limits = &self.regime.load().rules.limits;
+        let connections = self.regime.load().rules.limits.connections;
         let conf = Arc::new(ServerConf {
             threads,
             // Fewer pooled connections than requests at a time would close and open them all the time.
-            upstream_keepalive_pool_size: limits.connections,
+            upstream_keepalive_pool_size: self.commons.descriptors.connections(connections),
             max_retries: ATTEMPTS_MAX,
             ..ServerConf::default()
         });

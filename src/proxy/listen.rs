@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{Domain, Socket as Socket2, Type};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
@@ -19,6 +20,10 @@ use super::wire::Wire;
 
 /// How long accepting pauses when the process has no descriptor left: the listener would be ready at once again.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections that wait to be accepted, where the system permits as many: what comes beyond them is dropped, and its client
+/// tries again after a second.
+const BACKLOG: i32 = 4096;
 
 /// A place where listening is not possible.
 #[derive(Debug, thiserror::Error)]
@@ -110,9 +115,13 @@ impl Listener {
 /// # Errors
 /// The address is in use, or not ours.
 pub fn bind_tcp(address: std::net::SocketAddr) -> io::Result<std::net::TcpListener> {
-    let listener = std::net::TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    let socket = Socket2::new(Domain::for_address(address), Type::STREAM, None)?;
+    // As the standard library does it, which lets 128 wait.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
@@ -145,6 +154,11 @@ impl Accepting {
                 _ = stop.wait_for(|stop| *stop) => return,
             };
             match accepted {
+                Ok((socket, _)) if is_one_too_many(door, &socket) => {
+                    tracing::error!("no descriptor is left for clients: closing one");
+                    drop(socket);
+                    tokio::time::sleep(PAUSE).await;
+                }
                 Ok((socket, client)) => {
                     let peer = Peer::new(client, Arc::clone(config));
                     admit(door, socket, peer);
@@ -172,15 +186,22 @@ impl Accepting {
     }
 }
 
+/// Whether a socket has one of the descriptors that are kept for others than clients.
+fn is_one_too_many(door: &Door, socket: &Socket) -> bool {
+    let regime = door.regime.load();
+    regime.commons.descriptors.check(socket).is_err()
+}
+
 fn admit(door: &Arc<Door>, socket: Socket, peer: Peer) {
     let regime = door.regime.load();
     let limits = &regime.rules.limits;
+    let connections_max = regime.commons.descriptors.connections(limits.connections);
     let serving = Arc::clone(door);
     let place = door.clients.enter(&peer, limits.connections_per_client);
     let full = match place {
         None => CLIENT_FULL,
         Some(place) => {
-            if let Some(presence) = door.connections.enter(limits.connections) {
+            if let Some(presence) = door.connections.enter(connections_max) {
                 let id = presence.id();
                 let task = tokio::spawn(async move {
                     serving.serve(socket, peer, presence).await;

@@ -7,6 +7,7 @@ mod body;
 mod clients;
 mod config;
 mod connections;
+mod descriptors;
 mod door;
 mod exchange;
 mod facts;

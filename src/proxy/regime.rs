@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::config::{RouteSettings, Rules};
+use super::descriptors::Descriptors;
 use super::forward::Hygienes;
 use super::limits::Places;
 use super::rate::Rates;
@@ -31,6 +32,8 @@ pub struct Commons {
     pub access_log: Option<Arc<AccessLog>>,
     /// The calendar.
     pub clock: Clock,
+    /// Which descriptors connections may have.
+    pub descriptors: Descriptors,
     /// Turns when the gateway drains.
     pub draining: watch::Receiver<bool>,
 }

@@ -19,17 +19,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use super::descriptors::Descriptors;
 use super::socket::Socket;
 
-/// Makes such connections, within this time.
+/// Makes such connections.
 #[derive(Debug)]
-pub struct PatientConnector(pub Duration);
+pub struct PatientConnector {
+    /// Within this time.
+    pub time: Duration,
+    /// By these descriptors.
+    pub descriptors: Descriptors,
+}
 
 #[async_trait]
 impl L4Connect for PatientConnector {
     async fn connect(&self, address: &SocketAddr) -> pingora::Result<Stream> {
-        match timeout(self.0, connect(address)).await {
+        match timeout(self.time, connect(address)).await {
             Ok(Ok(socket)) => {
+                self.descriptors.check(&socket)?;
                 let patient = PatientSocket {
                     socket,
                     asked: false,

@@ -13,6 +13,7 @@ use pingora::upstreams::peer::HttpPeer;
 use smallvec::SmallVec;
 
 use super::config::{Balance, Endpoint, RouteSettings, UpstreamConfig};
+use super::descriptors::Descriptors;
 use super::upgrade::PatientConnector;
 use crate::authz::Permit;
 
@@ -200,7 +201,12 @@ impl Chosen {
     ///
     /// Waits for a response are bounded on the client's connection. Only while an upstream takes no more of a body
     /// is that connection not looked at: then, for a request with a body, pingora's own timers hold.
-    pub fn peer(&self, settings: &RouteSettings, needs: Needs) -> Option<HttpPeer> {
+    pub fn peer(
+        &self,
+        settings: &RouteSettings,
+        needs: Needs,
+        descriptors: &Descriptors,
+    ) -> Option<HttpPeer> {
         let timeouts = &settings.timeouts;
         let mut peer = match &self.endpoint.endpoint {
             Endpoint::Tcp { .. } => HttpPeer::new(self.endpoint.address()?, false, String::new()),
@@ -209,8 +215,14 @@ impl Chosen {
         peer.options.connection_timeout = Some(timeouts.connect);
         peer.options.idle_timeout = Some(timeouts.idle);
         if needs.upgrade {
-            peer.options.custom_l4 = Some(Arc::new(PatientConnector(timeouts.connect)));
+            let connector = PatientConnector {
+                time: timeouts.connect,
+                descriptors: descriptors.clone(),
+            };
+            peer.options.custom_l4 = Some(Arc::new(connector));
             peer.group_key = UPGRADES;
+        } else {
+            peer.options.upstream_tcp_sock_tweak_hook = descriptors.hook();
         }
         if needs.body {
             let longest = timeouts.first_byte.max(settings.limits.stream_idle);

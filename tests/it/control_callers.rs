@@ -755,3 +755,24 @@ fn whoever_dawdles_is_not_waited_for() {
         }
     });
 }
+
+#[test]
+fn nor_is_an_administrator_whose_body_stops() {
+    let lines =
+        format!("authorization: Bearer {ADMIN}\r\nexpect: 100-continue\r\ncontent-length: 100\r\n");
+    on_a_quick_clock(async |address| {
+        // Whose token it is takes the store the time that it takes.
+        tokio::time::resume();
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let asked = head("POST", KEYS, &lines);
+        stream.write_all(asked.as_bytes()).await.unwrap();
+        let mut interim = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+        stream.read_exact(&mut interim).await.unwrap();
+        assert!(interim.starts_with(b"HTTP/1.1 100 "), "{interim:?}");
+        stream.write_all(b"{").await.unwrap();
+        tokio::time::pause();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    });
+}

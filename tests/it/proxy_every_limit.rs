@@ -175,6 +175,26 @@ async fn a_client_that_does_not_read_is_cut() {
     gateway.counted("keyward_connections", 0.0).await;
 }
 
+/// Nor does it hold what it was never allowed.
+#[tokio::test]
+async fn a_client_that_does_not_read_its_refusals_is_cut() {
+    let upstream = Recorder::start().await;
+    let gateway = Setup::new(upstream.address).start();
+    let client = gateway.connect().await;
+    let (unread, mut writing) = client.split();
+    // Until what is not read fills the buffers on the way, and the gateway reads no further request either; then it ends.
+    let refused = request("GET /any/x", &[]).repeat(1000);
+    let asking = async {
+        while tokio::io::AsyncWriteExt::write_all(&mut writing, refused.as_bytes())
+            .await
+            .is_ok()
+        {}
+    };
+    asking.await;
+    gateway.counted("keyward_connections", 0.0).await;
+    drop(unread);
+}
+
 /// More than any client can take or send of this machine's.
 const TOO_MUCH: MinRate = MinRate {
     bytes: u64::MAX / 1_000_000,

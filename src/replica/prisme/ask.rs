@@ -313,3 +313,25 @@ async fn answer(mut question: Question, patience: Duration) -> Asked {
         Ok(Err(_)) | Err(_) => Asked::Unavailable,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_keys_is_remembered_up_to_a_bound() {
+        let asker = Asker::new(&crate::replica::Config {
+            principals: 20,
+            negative: 10,
+            ..crate::replica::Config::default()
+        });
+        for (cache, bound) in [(&asker.unknown, 10), (&asker.validated, 20)] {
+            for number in 0..10_000_u32 {
+                let digest = KeyDigest::of(&number.to_be_bytes(), None);
+                cache.insert(digest, Duration::ZERO);
+            }
+            cache.run_pending_tasks();
+            assert_eq!(cache.entry_count(), bound);
+        }
+    }
+}

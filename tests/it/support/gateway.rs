@@ -328,6 +328,7 @@ impl Setup {
             clock: setup.clock,
             source,
             reload: Arc::new(|| Box::pin(async { Err("not in this test".to_owned()) })),
+            descriptors: None,
         };
         let around = Around {
             replica,
