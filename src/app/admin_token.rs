@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::control::{AdminToken, InvalidAdminToken};
+use crate::control::{AdminToken, InvalidToken};
 
 /// Name of the file in the data directory.
 pub const FILE_NAME: &str = "admin-token";
@@ -28,7 +28,7 @@ impl AdminSecret {
     ///
     /// # Errors
     /// It is too short to be safe, or cannot be sent in a header.
-    pub fn new(text: &str) -> Result<Self, InvalidAdminToken> {
+    pub fn new(text: &str) -> Result<Self, InvalidToken> {
         let text = text.trim();
         AdminToken::new(text).map(|_| Self(text.to_owned()))
     }
@@ -42,7 +42,7 @@ impl AdminSecret {
     ///
     /// # Errors
     /// None in practice: the text was checked when this was made.
-    pub fn to_token(&self) -> Result<AdminToken, InvalidAdminToken> {
+    pub fn to_token(&self) -> Result<AdminToken, InvalidToken> {
         AdminToken::new(&self.0)
     }
 }
@@ -61,7 +61,7 @@ pub const VARIABLE: &str = "KEYWARD_ADMIN_TOKEN";
 pub enum NoAdminToken {
     /// The one that was given is none.
     #[error("{VARIABLE} cannot be used")]
-    Given(#[source] InvalidAdminToken),
+    Given(#[source] InvalidToken),
     /// The file is there and cannot be read.
     #[error("the admin token file {} cannot be read", path.display())]
     Unreadable {
@@ -76,7 +76,7 @@ pub enum NoAdminToken {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: InvalidAdminToken,
+        source: InvalidToken,
     },
     /// The file cannot be made.
     #[error("the admin token file {} cannot be written", path.display())]

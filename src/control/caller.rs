@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::delegation::Authority;
 use super::error::CommandError;
 use super::store::sql::Conn;
-use super::store::{Shown, read};
+use super::store::{Shown, WriteTransaction, read};
 use crate::authz::{Grants, KeyLookup, Principal, Reason, RequiredPermission, Tenant, Timestamp};
 
 /// What an organisation key must hold to manage the keys of its organisation.
@@ -64,6 +64,15 @@ impl Caller {
             Ok(principal) => Ok(Actor::Key(principal)),
             Err((reason, _)) => Err(CommandError::Unauthenticated(reason)),
         }
+    }
+
+    /// As [`judge`](Self::judge), in the transaction of the act and at its time.
+    pub(super) async fn judge_within(
+        &self,
+        transaction: &mut WriteTransaction<'_>,
+    ) -> Result<Actor, CommandError> {
+        let now = transaction.now();
+        self.judge(&mut transaction.connection(), now).await
     }
 }
 

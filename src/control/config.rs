@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
-use subtle::{Choice, ConstantTimeEq as _};
 
+use super::bearer::{AdminToken, GatewayToken};
 use super::tls::TlsFiles;
 use crate::authz::Pepper;
 
@@ -72,123 +72,9 @@ pub fn sqlite_path(url: &str) -> Option<PathBuf> {
     is_possible.then(|| OsString::from_vec(bytes).into())
 }
 
-/// A bearer token that may do everything. Kept as its hash; never printed.
-#[derive(Clone)]
-pub struct AdminToken([u8; 32]);
-
-/// Why a text is no admin token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidAdminToken {
-    /// Shorter than [`AdminToken::CHARACTERS_MIN`] or longer than [`AdminToken::CHARACTERS_MAX`].
-    #[error("an admin token has {min} to {max} characters", min = AdminToken::CHARACTERS_MIN, max = AdminToken::CHARACTERS_MAX)]
-    Length,
-    /// Spaces and what is not ASCII do not travel in a header.
-    #[error("an admin token consists of visible ASCII characters")]
-    Character,
-}
-
-impl AdminToken {
-    /// Fewest characters of a token: what is shorter can be guessed.
-    pub const CHARACTERS_MIN: usize = 32;
-    /// Most characters of a token.
-    pub const CHARACTERS_MAX: usize = 512;
-    /// Most tokens valid at a time: the present one and its successor.
-    pub const VALID_MAX: usize = 2;
-
-    /// Takes a token as configured.
-    ///
-    /// # Errors
-    /// It is too short or too long, or cannot be sent in a header.
-    pub fn new(token: &str) -> Result<Self, InvalidAdminToken> {
-        if !travels(token) {
-            return Err(InvalidAdminToken::Character);
-        }
-        if !(Self::CHARACTERS_MIN..=Self::CHARACTERS_MAX).contains(&token.len()) {
-            return Err(InvalidAdminToken::Length);
-        }
-        Ok(Self(*blake3::hash(token.as_bytes()).as_bytes()))
-    }
-
-    /// Whether this is the text of that gateway token, too.
-    pub(super) fn is_same(&self, other: &GatewayToken) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-
-    /// Whether `shown` is one of `tokens`, in a time that tells neither which nor how nearly.
-    pub(super) fn is_among(tokens: &[Self], shown: &[u8]) -> bool {
-        let shown = blake3::hash(shown);
-        let found = tokens.iter().fold(Choice::from(0), |found, Self(token)| {
-            found | token.ct_eq(shown.as_bytes())
-        });
-        found.into()
-    }
-}
-
-impl fmt::Debug for AdminToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AdminToken(…)")
-    }
-}
-
-/// A bearer token by which a gateway is fed: with it, every digest can be read. Kept as its hash; never printed.
-#[derive(Clone)]
-pub struct GatewayToken([u8; 32]);
-
-/// Why a text is no gateway token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidGatewayToken {
-    /// Shorter than [`GatewayToken::CHARACTERS_MIN`] or longer than [`GatewayToken::CHARACTERS_MAX`].
-    #[error("a gateway token has {min} to {max} characters", min = GatewayToken::CHARACTERS_MIN, max = GatewayToken::CHARACTERS_MAX)]
-    Length,
-    /// Spaces and what is not ASCII do not travel in a header.
-    #[error("a gateway token consists of visible ASCII characters")]
-    Character,
-}
-
-impl GatewayToken {
-    /// Fewest characters of a token: what is shorter can be guessed.
-    pub const CHARACTERS_MIN: usize = 32;
-    /// Most characters of a token.
-    pub const CHARACTERS_MAX: usize = 512;
-    /// Most tokens of the configuration valid at a time: the present one and its successor.
-    pub const VALID_MAX: usize = 2;
-
-    /// Takes a token as configured.
-    ///
-    /// # Errors
-    /// It is too short or too long, or cannot be sent in a header.
-    pub fn new(token: &str) -> Result<Self, InvalidGatewayToken> {
-        if !travels(token) {
-            return Err(InvalidGatewayToken::Character);
-        }
-        if !(Self::CHARACTERS_MIN..=Self::CHARACTERS_MAX).contains(&token.len()) {
-            return Err(InvalidGatewayToken::Length);
-        }
-        Ok(Self(*blake3::hash(token.as_bytes()).as_bytes()))
-    }
-
-    /// Its hash.
-    pub(super) fn digest(&self) -> [u8; 32] {
-        self.0
-    }
-}
-
-impl fmt::Debug for GatewayToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("GatewayToken(…)")
-    }
-}
-
-/// Whether a text can be sent as a bearer token.
-fn travels(token: &str) -> bool {
-    token.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
     #[test]
     fn a_database_is_a_file() {
@@ -229,56 +115,5 @@ mod tests {
             insecure: false,
         };
         assert!(!format!("{config:?}").contains("hidden"));
-    }
-
-    #[test]
-    fn a_token_has_a_least_length_and_travels_in_a_header() {
-        assert!(AdminToken::new(TOKEN).is_ok());
-        assert_eq!(
-            AdminToken::new(&TOKEN.replacen('0', "", 1)).err(),
-            Some(InvalidAdminToken::Length)
-        );
-        assert_eq!(
-            AdminToken::new(&format!("{TOKEN} ")).err(),
-            Some(InvalidAdminToken::Character)
-        );
-    }
-
-    #[test]
-    fn either_of_two_tokens_is_taken_and_no_other() {
-        let other = TOKEN.replace('0', "x");
-        let tokens = [
-            AdminToken::new(TOKEN).unwrap(),
-            AdminToken::new(&other).unwrap(),
-        ];
-        assert!(AdminToken::is_among(&tokens, TOKEN.as_bytes()));
-        assert!(AdminToken::is_among(&tokens, other.as_bytes()));
-        assert!(!AdminToken::is_among(&tokens, b""));
-        assert!(!AdminToken::is_among(&tokens, &TOKEN.as_bytes()[1..]));
-        assert!(!AdminToken::is_among(&[], TOKEN.as_bytes()));
-    }
-
-    #[test]
-    fn a_gateway_token_has_a_least_length_and_travels_in_a_header() {
-        assert!(GatewayToken::new(TOKEN).is_ok());
-        let shorter = GatewayToken::new(&TOKEN.replacen('0', "", 1));
-        assert_eq!(shorter.err(), Some(InvalidGatewayToken::Length));
-        let spaced = GatewayToken::new(&format!("{TOKEN} "));
-        assert_eq!(spaced.err(), Some(InvalidGatewayToken::Character));
-    }
-
-    #[test]
-    fn a_token_of_one_kind_is_told_from_the_same_text_as_one_of_the_other() {
-        let admin = AdminToken::new(TOKEN).unwrap();
-        assert!(admin.is_same(&GatewayToken::new(TOKEN).unwrap()));
-        assert!(!admin.is_same(&GatewayToken::new(&TOKEN.replace('0', "x")).unwrap()));
-    }
-
-    #[test]
-    fn a_token_is_never_printed() {
-        let token = AdminToken::new(TOKEN).unwrap();
-        assert_eq!(format!("{token:?}"), "AdminToken(…)");
-        let token = GatewayToken::new(TOKEN).unwrap();
-        assert_eq!(format!("{token:?}"), "GatewayToken(…)");
     }
 }

@@ -7,6 +7,7 @@
 
 mod api;
 mod audit;
+mod bearer;
 mod caller;
 mod catalogue;
 mod command;
@@ -23,6 +24,7 @@ mod tls;
 mod token;
 
 pub use api::{ServeError, openapi_json};
+pub use bearer::{Admin, AdminToken, Gateway, GatewayToken, InvalidToken, Token};
 pub use caller::{Caller, MANAGE_KEYS};
 pub use command::{
     ACCESS_KEY_NAME_CHARACTERS_MAX, AccessMap, AccessOwner, Cursor, GRACE_SECONDS_MAX,
@@ -31,10 +33,7 @@ pub use command::{
     SAMPLE_OWNER_KIND, Sort, SortField, WorkspaceId, new_access_grants, parse_access_name,
     parse_access_status, parse_owner, parse_permission_mode, parse_project,
 };
-pub use config::{
-    AdminToken, Config, GatewayToken, InvalidAdminToken, InvalidGatewayToken, is_at_server,
-    sqlite_path,
-};
+pub use config::{Config, is_at_server, sqlite_path};
 pub use delegation::{Authority, Excess};
 pub use error::CommandError;
 pub use plane::{Control, ReadOnly};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::api::{self, Api, ServeError};
-use super::config::{AdminToken, Config, GatewayToken};
+use super::bearer::{AdminToken, GatewayToken};
+use super::config::Config;
 use super::service::Keys;
 use super::store::{OpenError, ReadOnlyStore, Store, StoreError, load};
 use super::tls::{Tls, TlsError};

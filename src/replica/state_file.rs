@@ -97,15 +97,9 @@ impl StateFile {
             path: self.path.clone(),
             source,
         };
-        let file = match File::open(&self.path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unreadable(error)),
+        let Some(file) = open_private(&self.path)? else {
+            return Ok(None);
         };
-        if file.metadata().map_err(unreadable)?.mode() & OTHERS != 0 {
-            let path = self.path.clone();
-            return Err(StateError::Exposed { path });
-        }
         let mut bytes = Vec::new();
         file.take(CONTENT_BYTES_MAX + HEAD_BYTES_MAX as u64)
             .read_to_end(&mut bytes)
@@ -176,12 +170,7 @@ impl StateFile {
 
     fn write_new(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         // One of the same name is left over from a process that had the same id and was killed.
-        let _ = fs::remove_file(path);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
+        let mut file = create_private(path)?;
         writeln!(file, "{}", self.head(content))?;
         file.write_all(content)?;
         file.sync_all()
@@ -195,6 +184,50 @@ impl StateFile {
         path.push(format!(".{}-{number}.new", std::process::id()));
         path.into()
     }
+}
+
+/// A plain file of this user that nobody else may touch, for reading; `None`: it is not there.
+pub(super) fn open_private(path: &Path) -> Result<Option<File>, StateError> {
+    let unreadable = |source| StateError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(unreadable(io::ErrorKind::InvalidInput.into()));
+    }
+    let path = path.to_owned();
+    if metadata.mode() & OTHERS != 0 {
+        return Err(StateError::Exposed { path });
+    }
+    if metadata.uid() != own_user() {
+        return Err(StateError::Foreign { path });
+    }
+    Ok(Some(file))
+}
+
+/// A new file that nobody else may touch, in place of whatever has this name.
+pub(super) fn create_private(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+/// Whom this process acts as.
+pub(super) fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 #[cfg(test)]

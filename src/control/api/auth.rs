@@ -7,9 +7,9 @@ use axum::http::{HeaderMap, header};
 use super::Api;
 use super::error::ApiError;
 use crate::authz::{CredentialRules, CredentialSource, Query, Reason, Tenant};
+use crate::control::bearer::AdminToken;
 use crate::control::caller::Caller;
 use crate::control::command::InvalidInput;
-use crate::control::config::AdminToken;
 use crate::control::fleet::NamedToken;
 
 /// The caller, and what the path names, once it is known that the one may do anything in the other. Before the body

@@ -37,7 +37,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
 use tokio::sync::{Semaphore, watch};
 
-use super::config::AdminToken;
+use super::bearer::AdminToken;
 use super::feed::{SNAPSHOTS_MAX, STREAMS_MAX, Streams};
 use super::fleet::{Count, NamedToken};
 use super::service::{Applied, Keys};

@@ -8,8 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use subtle::{ConditionallySelectable as _, ConstantTimeEq as _};
 
 use crate::authz::Timestamp;
+use crate::control::bearer::GatewayToken;
 use crate::control::command::InvalidInput;
-use crate::control::config::GatewayToken;
 
 /// Tokens that the store holds at a time.
 pub(in crate::control) const TOKENS_MAX: usize = 64;

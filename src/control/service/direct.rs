@@ -113,7 +113,6 @@ async fn audited(
     action: &'static str,
     transaction: &mut WriteTransaction<'_>,
 ) -> Result<Audited, CommandError> {
-    let now = transaction.now();
-    let actor = caller.judge(&mut transaction.connection(), now).await?;
+    let actor = caller.judge_within(transaction).await?;
     Ok(key::audited(&actor, action))
 }

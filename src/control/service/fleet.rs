@@ -388,12 +388,7 @@ impl Command for ForgetOne {
     type Answer = ();
 
     async fn perform(self, transaction: &mut WriteTransaction<'_>) -> Result<(), CommandError> {
-        let now = transaction.now();
-        let actor = self
-            .caller
-            .judge(&mut transaction.connection(), now)
-            .await?
-            .name();
+        let actor = self.caller.judge_within(transaction).await?.name();
         if !stored::leave(&mut transaction.connection(), self.info.id).await? {
             return Err(CommandError::NoSuchGateway);
         }

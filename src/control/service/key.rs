@@ -149,8 +149,7 @@ async fn judged(
     tenant: &Tenant,
     transaction: &mut WriteTransaction<'_>,
 ) -> Result<Actor, CommandError> {
-    let now = transaction.now();
-    let actor = caller.judge(&mut transaction.connection(), now).await?;
+    let actor = caller.judge_within(transaction).await?;
     actor.admit(tenant)?;
     Ok(actor)
 }

@@ -24,9 +24,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::bearer::GatewayToken;
 use super::caller::Caller;
 use super::command::InvalidInput;
-use super::config::GatewayToken;
 use super::error::CommandError;
 use super::fleet::{Fleet, GatewayRow, LeaseClock, NamedToken, Tokens};
 use super::store::log::{self, Entry, WantedEntries};

@@ -107,16 +107,12 @@ impl Command for MakeToken {
         self,
         transaction: &mut WriteTransaction<'_>,
     ) -> Result<NamedToken, CommandError> {
-        let now = transaction.now();
-        let actor = self
-            .caller
-            .judge(&mut transaction.connection(), now)
-            .await?;
+        let actor = self.caller.judge_within(transaction).await?;
         if tokens::all(&mut transaction.connection()).await?.len() >= TOKENS_MAX {
             return Err(CommandError::TooManyTokens);
         }
         let token = NamedToken {
-            created_at: Some(now),
+            created_at: Some(transaction.now()),
             ..self.token
         };
         if !tokens::insert(transaction, &actor.name(), &token).await? {
@@ -135,11 +131,7 @@ impl Command for RevokeToken {
     type Answer = ();
 
     async fn perform(self, transaction: &mut WriteTransaction<'_>) -> Result<(), CommandError> {
-        let now = transaction.now();
-        let actor = self
-            .caller
-            .judge(&mut transaction.connection(), now)
-            .await?;
+        let actor = self.caller.judge_within(transaction).await?;
         if !tokens::remove(transaction, &actor.name(), &self.name).await? {
             return Err(CommandError::NoSuchToken);
         }

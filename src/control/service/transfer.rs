@@ -96,11 +96,7 @@ impl Command for Import {
         self,
         transaction: &mut WriteTransaction<'_>,
     ) -> Result<Imported, CommandError> {
-        let now = transaction.now();
-        let actor = self
-            .caller
-            .judge(&mut transaction.connection(), now)
-            .await?;
+        let actor = self.caller.judge_within(transaction).await?;
         let readable = self.lines.iter();
         let readable = readable.filter_map(|line| Some(&line.key.as_ref().ok()?.0));
         let mut present = Present::of(transaction, &readable.collect::<Vec<_>>()).await?;

@@ -10,10 +10,9 @@ use std::path::{Path, PathBuf};
 
 use super::OpenError;
 use crate::replica::StateError;
+use crate::replica::state_file::{create_private, open_private, own_user};
 use crate::wire::sync::{GatewayId, parse_hex};
 
-/// Bits of a file's mode that let others in.
-const OTHERS: u32 = 0o077;
 /// Bits of a directory's mode that let others change what is in it.
 const OTHERS_WRITE: u32 = 0o022;
 /// The superuser, who may anyway.
@@ -99,27 +98,7 @@ impl Place {
 
     /// A file for reading; `None`: it is not there.
     pub(super) fn open(&self, name: &str) -> Result<Option<File>, StateError> {
-        let path = self.path(name);
-        let unreadable = |source| StateError::Unreadable {
-            path: path.clone(),
-            source,
-        };
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unreadable(error)),
-        };
-        let metadata = file.metadata().map_err(unreadable)?;
-        if !metadata.is_file() {
-            return Err(unreadable(io::ErrorKind::InvalidInput.into()));
-        }
-        if metadata.mode() & OTHERS != 0 {
-            return Err(StateError::Exposed { path });
-        }
-        if metadata.uid() != own_user() {
-            return Err(StateError::Foreign { path });
-        }
-        Ok(Some(file))
+        open_private(&self.path(name))
     }
 
     /// A refusal of what is in a file.
@@ -131,17 +110,7 @@ impl Place {
     /// A new file, in place of whatever has this name.
     pub(super) fn create(&self, name: &str) -> io::Result<File> {
         self.steps.step("create")?;
-        let path = self.path(name);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
+        create_private(&self.path(name))
     }
 
     /// A file that is there, for writing on in it.
@@ -228,8 +197,4 @@ pub(super) fn random_id() -> Result<GatewayId, OpenError> {
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(OpenError::Randomness)?;
     Ok(GatewayId(u128::from_be_bytes(id)))
-}
-
-fn own_user() -> u32 {
-    rustix::process::geteuid().as_raw()
 }
