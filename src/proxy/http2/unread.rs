@@ -22,7 +22,7 @@ pub const UNREAD_STREAMS: usize = 16;
 const FIRST_STREAMS: usize = 8;
 
 /// How long they may take to be answered, before there may be twice as many.
-const FIRST_TIME: Duration = Duration::from_secs(1);
+const FIRST_TIME: Duration = Duration::from_millis(100);
 
 /// All streams of a connection.
 #[derive(Debug, Default)]
@@ -46,7 +46,8 @@ impl Unread {
         too_many.then(|| self.taken.load(Ordering::Relaxed))
     }
 
-    /// Returns when something was taken for the first time, or so many streams are left that it matters.
+    /// Returns when something was taken for the first time, when nothing is left, or when so many streams are left that
+    /// it matters.
     pub async fn until_changed(&self) {
         self.changed.notified().await;
     }
@@ -148,7 +149,10 @@ impl Share {
 
     fn settle(&self, bytes: usize) {
         if bytes > 0 && self.left.fetch_sub(bytes, Ordering::Relaxed) == bytes {
-            self.of.streams.fetch_sub(1, Ordering::Relaxed);
+            let before = self.of.streams.fetch_sub(1, Ordering::Relaxed);
+            if before == 1 {
+                self.of.changed.notify_one();
+            }
         }
     }
 }
@@ -236,6 +240,26 @@ mod tests {
         drop(given_up);
         assert!(!unread.is_any());
         assert_eq!(unread.taken.load(Ordering::Relaxed), 5);
+    }
+
+    #[tokio::test]
+    async fn the_last_that_is_taken_is_told() {
+        let unread = Arc::<Unread>::default();
+        let share = Share::new(Arc::clone(&unread));
+        let mut pieces = [piece(&share), piece(&share)];
+        let told = || async {
+            tokio::select! {
+                biased;
+                () = unread.until_changed() => true,
+                () = std::future::ready(()) => false,
+            }
+        };
+        pieces[0].advance(5);
+        assert!(told().await, "the first");
+        pieces[1].advance(4);
+        assert!(!told().await);
+        pieces[1].advance(1);
+        assert!(told().await);
     }
 
     #[tokio::test]
