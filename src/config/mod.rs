@@ -21,11 +21,14 @@ mod schema;
 mod substitute;
 mod wording;
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 pub use advise::OpenWay;
 pub use mistake::{Mark, Mistake, Mistakes};
 use node::Spot;
+use parse::FILE_BYTES_MAX;
 pub use resolve::{Resolved, RouteSummary};
 pub use restart::Fixed;
 pub use schema::schema;
@@ -51,8 +54,7 @@ pub fn environment(name: &str) -> Option<String> {
 /// Every mistake in it.
 pub fn load(path: &Path, variables: Variables<'_>, flags: Flags) -> Result<Resolved, Mistakes> {
     let name = path.display().to_string();
-    let text = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"));
-    let text = text.and_then(|bytes| {
+    let text = read_file(path, FILE_BYTES_MAX as u64).and_then(|bytes| {
         String::from_utf8(bytes).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
             format!("is not UTF-8 from byte {valid} on")
@@ -62,6 +64,19 @@ pub fn load(path: &Path, variables: Variables<'_>, flags: Flags) -> Result<Resol
         Ok(text) => load_text(&name, &text, variables, flags),
         Err(message) => Err(Mistake::of_file(message).in_file(&name).into()),
     }
+}
+
+/// What is in a file of at most so many bytes. No more than that is read, whatever the file is.
+fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
+    let unreadable = |error| format!("cannot be read: {error}");
+    let opened = File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    let read = opened.take(bytes_max + 1).read_to_end(&mut bytes);
+    read.map_err(unreadable)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(format!("is larger than {bytes_max} bytes"));
+    }
+    Ok(bytes)
 }
 
 /// Reads the configuration in `text`; `name` stands for the file's.

@@ -90,6 +90,17 @@ fn what_is_no_yaml_is_refused_where_it_stops() {
 }
 
 #[test]
+fn no_more_of_a_file_is_read_than_a_configuration_may_have() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    // More than any memory holds; the disk has none of it.
+    file.as_file().set_len(1 << 40).expect("a hole");
+    let said = config::load(file.path(), &unset, Flags::default())
+        .expect_err("it is too large")
+        .to_string();
+    assert!(said.contains("larger than"), "{said}");
+}
+
+#[test]
 fn limits_hold_against_what_no_configuration_is() {
     let deep = format!("a: {}", "[".repeat(40));
     assert!(mistakes(&deep)[0].message.contains("nested deeper than"));

@@ -1,8 +1,7 @@
 //! Credentials and identity: places that requests carry keys in, names that upstreams are told them by, and the list of
 //! keys that are refused.
 
-use std::fs::File;
-use std::io::Read as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use http::HeaderName;
@@ -10,6 +9,7 @@ use http::HeaderName;
 use super::super::mistake::{Mark, Mistake};
 use super::super::node::Spot;
 use super::super::raw::{Credentials, Identity, Source, UserTokenSource};
+use super::super::read_file;
 use super::super::scalar::Header;
 use crate::authz::{self, CredentialRules, CredentialSource, Pepper};
 use crate::proxy::{IdentityConfig, NamePattern};
@@ -81,14 +81,7 @@ pub(super) fn denied(
 }
 
 fn read_list(file: &str) -> Result<String, String> {
-    let unreadable = |error| format!("cannot be read: {error}");
-    let opened = File::open(file).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    let read = opened.take(DENIED_BYTES_MAX + 1).read_to_end(&mut bytes);
-    read.map_err(unreadable)?;
-    if bytes.len() as u64 > DENIED_BYTES_MAX {
-        return Err(format!("is longer than {DENIED_BYTES_MAX} bytes"));
-    }
+    let bytes = read_file(Path::new(file), DENIED_BYTES_MAX)?;
     String::from_utf8(bytes).map_err(|_| "is no text".to_owned())
 }
 
