@@ -45,11 +45,10 @@ fleet: ## what several gateways and control planes promise, measured (ARGS="revo
 	cargo build --profile dist --locked --bin keyward --example fleet-tool
 	benches/fleet/run.py --bin-dir $${CARGO_TARGET_DIR:-target}/dist $(ARGS)
 
-hostile: ## what floods, slow clients and refusals cost, measured; then attacks by HTTP/2 (ARGS="flood --smoke" …: of the former)
+hostile: ## what floods, slow clients, refusals and attacks by HTTP/2 cost others, measured (ARGS="flood --smoke" …)
 	@scripts/need cargo cc cmake python3 slowhttptest
 	cargo build --profile dist --locked --bin keyward --example fleet-tool
-	benches/hostile/keys.py --bin-dir $${CARGO_TARGET_DIR:-target}/dist $(ARGS)
-	benches/hostile/run.py --bin-dir $${CARGO_TARGET_DIR:-target}/dist
+	benches/hostile/run.py --bin-dir $${CARGO_TARGET_DIR:-target}/dist $(ARGS)
 
 differential: ## mutated requests through Keyward to real servers: each sees what was judged (ARGS="node --count 1000" …)
 	@scripts/need cargo cc cmake python3 nginx haproxy node
