@@ -280,7 +280,7 @@ def main():
     parser.add_argument("--slow", type=int, default=2000, help="slow connections")
     parser.add_argument("--slow-seconds", type=int, default=40)
     parser.add_argument("--only", choices=("heads", "bodies", "readers", *frames.ATTACKS), help="which of the slow ones, or of the attacks by HTTP/2")
-    parser.add_argument("--attackers", type=int, default=100, help="connections of an attacker by HTTP/2 at a time")
+    parser.add_argument("--attackers", type=int, default=50, help="connections of an attacker by HTTP/2 at a time")
     parser.add_argument("--attack-seconds", type=int, default=5, help="of each attack by HTTP/2, at least")
     parser.add_argument("--pause", type=float, default=0, help="seconds until such a connection is opened again once it was ended")
     parser.add_argument("--times", type=int, default=1, help="how often there is a flood, each at a gateway of its own")

@@ -3,9 +3,10 @@
 //!
 //! It ends nothing itself. Knows no stream and no request.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -25,6 +26,15 @@ use crate::telemetry::ConnectionEnd;
 const LINGER_TIME: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 64 * 1024;
 
+/// How long a client that misbehaved waits for the end of its connection, of which it is told at once: from the first to
+/// the second, by chance. It costs us little, and whoever attacks again as soon as it may cannot do so more often, nor
+/// with all its connections at a time.
+const PENANCE_MIN: Duration = Duration::from_secs(1);
+const PENANCE_MAX: Duration = Duration::from_secs(3);
+
+/// Longest that the end of a connection takes.
+pub const END_TIME_MAX: Duration = PENANCE_MAX.saturating_add(LINGER_TIME);
+
 /// Bytes that are read and forgotten at once.
 const FORGOTTEN: usize = 4096;
 
@@ -36,6 +46,7 @@ const CUT_MAX: usize = 1000;
 pub struct Verdict {
     why: AtomicU8,
     told: Notify,
+    in_peace: AtomicBool,
     cut: Mutex<Vec<u32>>,
 }
 
@@ -74,6 +85,11 @@ impl Verdict {
         found
     }
 
+    /// The connection ends through no fault of the client.
+    pub fn end_in_peace(&self) {
+        self.in_peace.store(true, Ordering::Relaxed);
+    }
+
     /// Returns when the connection is to end, and why.
     pub async fn until_found(&self) -> ConnectionEnd {
         loop {
@@ -99,6 +115,8 @@ pub struct Guard {
     sleep: Option<Pin<Box<Sleep>>>,
     /// Bytes that may still be forgotten, once our half is closed.
     lingering: Option<usize>,
+    /// Until when a client that misbehaved waits for the end.
+    penance: Option<Instant>,
 }
 
 impl Guard {
@@ -115,6 +133,7 @@ impl Guard {
             patience,
             sleep: None,
             lingering: None,
+            penance: None,
         }
     }
 
@@ -143,11 +162,26 @@ impl Guard {
         poll_until(&mut self.sleep, until, cx)
     }
 
+    /// Lets a client that misbehaved wait.
+    fn poll_penance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.verdict.in_peace.load(Ordering::Relaxed) {
+            return Poll::Ready(());
+        }
+        let until = *self.penance.get_or_insert_with(|| {
+            let span = PENANCE_MAX.saturating_sub(PENANCE_MIN);
+            let chance = RandomState::new().hash_one(0_u8) as u32;
+            let part = f64::from(chance) / f64::from(u32::MAX);
+            deadline_after(PENANCE_MIN.saturating_add(span.mul_f64(part)))
+        });
+        poll_until(&mut self.sleep, until, cx)
+    }
+
     /// Reads and forgets, so that the end is not lost on a client that is still sending.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let (mut left, until) = match (self.lingering, self.awaited) {
             (Some(left), Some((_, until))) => (left, until),
             _ => {
+                ready!(self.poll_penance(cx));
                 ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
                 (LINGER_BYTES, deadline_after(LINGER_TIME))
             }
@@ -209,6 +243,10 @@ impl AsyncRead for Guard {
             guard.ahead.advance(ahead);
         }
         let fresh = buf.filled().get(before..).unwrap_or_default();
+        if fresh.is_empty() {
+            // The client ended it.
+            guard.verdict.end_in_peace();
+        }
         if guard.follow(fresh).is_err() {
             buf.set_filled(before);
             guard.verdict.find(FLOODED);
@@ -247,5 +285,36 @@ impl AsyncWrite for Guard {
 
     fn is_write_vectored(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_misbehaved_waits_for_the_end_and_nobody_else() {
+        for in_peace in [true, false] {
+            let (mut client, ours) = UnixStream::pair().unwrap();
+            let first = deadline_after(Duration::from_secs(10));
+            let mut guard = Guard::new(Socket::Unix(ours), BytesMut::new(), first, LINGER_TIME);
+            if in_peace {
+                guard.verdict().end_in_peace();
+            }
+            let begun = Instant::now();
+            let ending = tokio::spawn(async move { guard.shutdown().await });
+            assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+            let waited = begun.elapsed();
+            if in_peace {
+                assert_eq!(waited, Duration::ZERO);
+            } else {
+                assert!((PENANCE_MIN..=PENANCE_MAX).contains(&waited), "{waited:?}");
+            }
+            drop(client);
+            ending.await.unwrap().unwrap();
+        }
     }
 }

@@ -29,7 +29,7 @@ use super::door::Door;
 use super::line::deadline_after;
 use super::socket::{Peer, Socket};
 use crate::telemetry::ConnectionEnd;
-use guard::{Guard, Verdict};
+use guard::{END_TIME_MAX, Guard, Verdict};
 use reply::Reply;
 use stream::Visit;
 use unread::{Piece, Start, Stuck, Unread};
@@ -60,7 +60,8 @@ const RESET_MEMORY: Duration = Duration::from_secs(1);
 const RESETS_UNSEEN: usize = 20;
 const BROKEN_STREAMS: usize = 128;
 
-/// How long a client may take to read why its connection ends.
+/// How long streams may take to notice that their connection is over, and a client that no longer asks for anything may
+/// stay while the gateway drains.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// One connection.
@@ -167,7 +168,7 @@ impl Session<'_> {
             self.connection.abrupt_shutdown(reason);
             let closed = poll_fn(|cx| self.connection.poll_closed(cx));
             // A client that does not read is cut off.
-            let _cut_off = timeout(LAST_WORD, closed).await;
+            let _cut_off = timeout(END_TIME_MAX, closed).await;
         }
         drop(self.connection);
         // Streams notice by themselves, and say how far they came. What takes longer is given up.
@@ -184,6 +185,7 @@ impl Session<'_> {
                 Event::StreamEnded => self.quiet = Instant::now(),
                 Event::Drain => {
                     self.draining = true;
+                    self.verdict.end_in_peace();
                     self.quiet = Instant::now();
                     self.connection.graceful_shutdown();
                 }
@@ -195,6 +197,7 @@ impl Session<'_> {
                     return None;
                 }
                 Event::Idle if self.draining || !self.unread.is_any() => {
+                    self.verdict.end_in_peace();
                     return Some(Reason::NO_ERROR);
                 }
                 Event::More => {}
