@@ -13,6 +13,7 @@ fails makes the exit code 1.
 """
 
 import argparse
+import contextlib
 import importlib.util
 import multiprocessing
 import os
@@ -92,16 +93,36 @@ class Edge(fleet.Fleet):
         return subprocess.Popen(["nice", "-n", "10", *pinned, *tool], stdout=subprocess.PIPE, text=True)
 
 
-def highest_memory(process, until):
-    """Samples a process until an event; what it came to at most is in the list that is returned, once it is over."""
-    samples = []
+@contextlib.contextmanager
+def watched(process):
+    """Samples the memory of a process meanwhile; in the list is what it had at first, and what it came to."""
+    over, samples = threading.Event(), [resident_mib(process.pid)]
 
     def sample():
-        while not until.wait(0.5):
+        while not over.wait(0.5):
             samples.append(resident_mib(process.pid))
     thread = threading.Thread(target=sample)
     thread.start()
-    return samples, thread
+    try:
+        yield samples
+    finally:
+        over.set()
+        thread.join()
+
+
+def say_others(what, quiet, busy):
+    """What became of those who do not abuse."""
+    ratio = busy["p99"] / quiet["p99"]
+    say(f"{what}: p99 of others", f"{quiet['p99']:.2f} → {busy['p99']:.2f} ms, ratio {ratio:.2f}", "ratio ≤ 2", ratio <= 2)
+    say("  the same: p50, worst", f"{quiet['p50']:.2f} → {busy['p50']:.2f} ms, {quiet['max']:.1f} → {busy['max']:.1f} ms", "-", True)
+    lost = busy["refused"] + busy["failed"]
+    say("  requests of others refused or failed", f"{lost} of {busy['count']}", "0", lost == 0)
+
+
+def say_grown(samples, most):
+    """What was taken of memory, in MiB."""
+    grown = max(samples) - samples[0]
+    say("  memory grown", f"{samples[0]:.0f} + {grown:.1f} MiB", f"< {most} MiB", grown < most)
 
 
 def flood(options):
@@ -117,27 +138,18 @@ def one_flood(options):
         quiet = result(edge.good(options.seconds, options.good))
         # The first seconds fill buffers and thread caches.
         result(edge.flood("mixed", 3, options.rate))
-        before, over = resident_mib(edge.gateway.pid), threading.Event()
         cpu, logged = cpu_seconds(edge.gateway.pid), edge.log.stat().st_size
-        samples, sampling = highest_memory(edge.gateway, over)
-        hose = edge.flood("mixed", options.seconds, options.rate)
-        busy = result(edge.good(options.seconds, options.good))
-        poured = result(hose)
-        over.set()
-        sampling.join()
+        with watched(edge.gateway) as samples:
+            hose = edge.flood("mixed", options.seconds, options.rate)
+            busy = result(edge.good(options.seconds, options.good))
+            poured = result(hose)
         cpu = (cpu_seconds(edge.gateway.pid) - cpu) / options.seconds
-        ratio = busy["p99"] / quiet["p99"]
-        say(f"flood of {poured['rate']} bad keys/s for {options.seconds} s: p99 of others",
-            f"{quiet['p99']:.2f} → {busy['p99']:.2f} ms, ratio {ratio:.2f}", "ratio ≤ 2", ratio <= 2)
-        say("  the same: p50, worst", f"{quiet['p50']:.2f} → {busy['p50']:.2f} ms, {quiet['max']:.1f} → {busy['max']:.1f} ms", "-", True)
-        say("  requests of others refused or failed", f"{busy['refused'] + busy['failed']} of {busy['count']}", "0",
-            busy["refused"] + busy["failed"] == 0)
+        say_others(f"flood of {poured['rate']} bad keys/s for {options.seconds} s", quiet, busy)
         say("  bad keys not answered 401", f"{poured['others'] + poured['failed']} of {poured['count']}", "0",
             poured["others"] + poured["failed"] == 0)
         say("  of the rate that was asked for", f"{100 * poured['rate'] / options.rate:.0f} %, {100 * cpu:.0f} % of a core", "≥ 98 %",
             poured["rate"] >= 0.98 * options.rate)
-        grown = max(samples) - before
-        say("  memory grown", f"{before:.0f} + {grown:.1f} MiB", "< 32 MiB", grown < 32)
+        say_grown(samples, 32)
         lines = (edge.log.stat().st_size - logged) / options.seconds
         say("  access log", f"{lines / 1024:.0f} KiB/s", "< 512 KiB/s", lines < 512 * 1024)
     finally:
@@ -180,16 +192,13 @@ def slow(options):
                 ("readers", ["-X", "-w", "512", "-y", "1024", "-n", "5", "-z", "32", "-k", "1", "-u", f"{url}/large"])):
             if options.only not in (None, name):
                 continue
-            before, over = resident_mib(edge.gateway.pid), threading.Event()
-            samples, sampling = highest_memory(edge.gateway, over)
-            attack = subprocess.Popen(
-                ["nice", "-n", "10", *(["taskset", "-c", "1"] if options.pin else []), "slowhttptest", "-c", str(options.slow),
-                 "-r", str(max(50, options.slow // 8)), "-l", str(options.slow_seconds), "-p", "5", *mode],
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            good = result(edge.good(options.slow_seconds, options.good))
-            said = re.sub(r"\x1b\[[0-9;]*m", "", attack.communicate()[0])
-            over.set()
-            sampling.join()
+            with watched(edge.gateway) as samples:
+                attack = subprocess.Popen(
+                    ["nice", "-n", "10", *(["taskset", "-c", "1"] if options.pin else []), "slowhttptest", "-c", str(options.slow),
+                     "-r", str(max(50, options.slow // 8)), "-l", str(options.slow_seconds), "-p", "5", *mode],
+                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                good = result(edge.good(options.slow_seconds, options.good))
+                said = re.sub(r"\x1b\[[0-9;]*m", "", attack.communicate()[0])
             held = max([int(n) for n in re.findall(r"connected:\s+(\d+)", said)], default=0)
             verdicts = re.findall(r"service available:\s+(\w+)", said)
             served = bool(verdicts) and all(verdict == "YES" for verdict in verdicts)
@@ -199,7 +208,7 @@ def slow(options):
             say("  p50, p99, worst of others", f"{good['p50']:.2f}, {good['p99']:.2f}, {good['max']:.1f} ms",
                 f"p99 ≤ {SERVED_P99_MAX} ms", good["p99"] <= SERVED_P99_MAX)
             say("  slowhttptest: held at once, service available", f"{held}, {'always' if served else 'NOT ALWAYS'}", "always", served)
-            each = (max(samples) - before) * 1024 / max(held, 1)
+            each = (max(samples) - samples[0]) * 1024 / max(held, 1)
             say("  memory for each that is held", f"{each:.0f} KiB", "-", True)
             # What is left of the attack goes before the next one.
             fleet.wait_for("the end of the attack", lambda: connections(edge) <= 2)
@@ -222,26 +231,19 @@ def http2(options):
 def one_attack(edge, name, options):
     seconds = max(options.attack_seconds, frames.SECONDS_MIN.get(name, 0))
     quiet = result(edge.good(options.attack_seconds, options.good))
-    ended, before, over = metric(edge, "keyward_connections_ended_total"), resident_mib(edge.gateway.pid), threading.Event()
-    samples, sampling = highest_memory(edge.gateway, over)
+    ended = metric(edge, "keyward_connections_ended_total")
     mine, theirs = multiprocessing.Pipe()
     attacker = multiprocessing.Process(target=attack_by, args=(edge.port, name, options, seconds, theirs))
-    attacker.start()
-    busy = result(edge.good(seconds, options.good))
-    said = mine.recv()
-    attacker.join()
-    over.set()
-    sampling.join()
-    ended, grown = metric(edge, "keyward_connections_ended_total") - ended, max(samples) - before
-    ratio = busy["p99"] / quiet["p99"]
-    say(f"HTTP/2 {name}, {options.attackers} connections at a time for {seconds} s: p99 of others",
-        f"{quiet['p99']:.2f} → {busy['p99']:.2f} ms, ratio {ratio:.2f}", "ratio ≤ 2", ratio <= 2)
-    say("  the same: p50, worst", f"{quiet['p50']:.2f} → {busy['p50']:.2f} ms, {quiet['max']:.1f} → {busy['max']:.1f} ms", "-", True)
-    say("  requests of others refused or failed", f"{busy['refused'] + busy['failed']} of {busy['count']}", "0",
-        busy["refused"] + busy["failed"] == 0)
+    with watched(edge.gateway) as samples:
+        attacker.start()
+        busy = result(edge.good(seconds, options.good))
+        said = mine.recv()
+        attacker.join()
+    ended = metric(edge, "keyward_connections_ended_total") - ended
+    say_others(f"HTTP/2 {name}, {options.attackers} connections at a time for {seconds} s", quiet, busy)
     say("  connections of the attacker opened, ended by the gateway", f"{said['opened']}, {ended:.0f}", "all but the last",
         0 < said["opened"] - options.attackers <= ended or ended >= options.attackers)
-    say("  memory grown", f"{before:.0f} + {grown:.1f} MiB", "< 64 MiB", grown < 64)
+    say_grown(samples, 64)
 
 
 def attack_by(port, name, options, seconds, out):

@@ -117,12 +117,8 @@ async fn drip(mut writing: tokio::net::tcp::OwnedWriteHalf) {
     }
 }
 
-#[tokio::test]
-async fn a_body_that_drips_is_cut() {
-    let upstream = Recorder::start().await;
-    let mut setup = Setup::new(upstream.address);
-    setup.limits.route.request_timeout = Duration::from_millis(300);
-    let gateway = setup.start();
+/// Sends a body little by little until it is refused for that, and the connection closed.
+async fn cut_while_dripping(gateway: &TestGateway) {
     let mut client = gateway.connect().await;
     client
         .send(request("POST /open/x", &["content-length: 1000000"]))
@@ -136,6 +132,15 @@ async fn a_body_that_drips_is_cut() {
     );
     dripping.abort();
     assert!(client.closed().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_cut() {
+    let upstream = Recorder::start().await;
+    let mut setup = Setup::new(upstream.address);
+    setup.limits.route.request_timeout = Duration::from_millis(300);
+    let gateway = setup.start();
+    cut_while_dripping(&gateway).await;
 }
 
 /// An upstream that answers at once and then goes on for as long as somebody reads.
@@ -234,19 +239,7 @@ async fn a_client_that_takes_little_is_cut() {
 async fn a_body_that_comes_too_slowly_is_cut() {
     let upstream = Recorder::start().await;
     let gateway = demanding(upstream.address);
-    let mut client = gateway.connect().await;
-    client
-        .send(request("POST /open/x", &["content-length: 1000000"]))
-        .await;
-    let (mut client, writing) = client.split();
-    let dripping = tokio::spawn(drip(writing));
-    let answer = client.answer().await;
-    assert_eq!(
-        (answer.status, answer.reason().as_str()),
-        (408, "request_timeout")
-    );
-    dripping.abort();
-    assert!(client.closed().await.is_empty());
+    cut_while_dripping(&gateway).await;
     gateway.counted("keyward_slow_clients_total", 1.0).await;
     let line = gateway.log(1).await.remove(0);
     assert_eq!(line["limit"], "min_rate");
